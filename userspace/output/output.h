@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * output: where an archive's bytes go.
+ *
+ * Owns the file or pipe: short writes, the temporary name in the same
+ * directory, fsync, and the rename to the final name. Return values and *err as
+ * in vma.h.
+ */
+#ifndef OUTPUT_H
+#define OUTPUT_H
+
+#include "libvma/vma.h"
+
+struct output;
+
+/*
+ * path "-" is standard output (-EINVAL if that is a terminal). A path that
+ * exists is refused with -EEXIST. The temporary file is "<path>.tmp-<pid>",
+ * mode 0600, opened with O_EXCL.
+ */
+int output_open(struct output **o, const char *path, struct vma_error *err);
+
+/* File descriptor, for checks on where it lies. */
+int output_fd(const struct output *o);
+
+/* Writes all of it; fits codec_write_fn. */
+int output_write(void *output, const struct iovec *iov, int iovcnt, struct vma_error *err);
+
+/* Bytes written so far. */
+uint64_t output_bytes(const struct output *o);
+
+/* fsync, rename without replacing (-EEXIST), fsync of the directory; frees o. */
+int output_commit(struct output *o, struct vma_error *err);
+
+/* Removes the temporary file; frees o. NULL is allowed. */
+void output_abort(struct output *o);
+
+#endif /* OUTPUT_H */
