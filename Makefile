@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# dm-vmabackup and vmactl.  "make help" lists the targets.
+#
+# Must parse, and "make setup" must work, where nothing but make and git is
+# installed: nothing here runs a tool before a recipe needs it.
+
+TOP := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
+export VMAB_BUILD ?= $(TOP)/build
+KVER ?= $(shell . $(TOP)/scripts/env.sh && newest_kver)
+KDIR ?= /lib/modules/$(KVER)/build
+SHELL := /bin/bash
+prefix ?= /usr/local
+sbindir ?= $(prefix)/sbin
+mandir ?= $(prefix)/share/man
+
+# $(call modules_make,ARGUMENTS): Kbuild writes beside its sources, so it works
+# on a tree of symbolic links under build/, one per kernel.
+MODULES_DIR = $(VMAB_BUILD)/modules-$(KVER)
+modules_make = $(MAKE) --no-print-directory -C $(KDIR) M=$(MODULES_DIR) $(1)
+
+all: modules userspace
+
+help:
+	@sed -n 's/^#: /  /p' $(TOP)/Makefile
+
+#: make                  module and vmactl, into build/
+#: make setup            install what is missing (apt), fetch the tests' kernel
+setup:
+	@$(TOP)/scripts/setup
+
+links:
+	@[ -n "$(KVER)" ] || { echo "no linux-headers-*-amd64 is installed; run make setup" >&2; exit 1; }
+	@mkdir -p $(MODULES_DIR)
+	@cd $(TOP) && cp -rsf $(TOP)/Kbuild $(TOP)/kernel $(TOP)/include $(MODULES_DIR)/
+
+#: make modules          dm-vmabackup.ko for KVER (newest installed headers)
+modules: links
+	+@$(call modules_make,W=1 KCFLAGS=-Werror KDOC_WERROR=1 modules)
+
+#: make sparse           the same under sparse, complaints are errors
+sparse: links
+	+@$(call modules_make,W=1 C=2 CF="-Wsparse-error" KCFLAGS=-Werror KDOC_WERROR=1 modules)
+
+#: make userspace        vmactl
+userspace:
+	+@$(MAKE) --no-print-directory -C $(TOP)/userspace OUT=$(VMAB_BUILD)/userspace
+
+userspace-san:
+	+@$(MAKE) --no-print-directory -C $(TOP)/userspace SAN=1 OUT=$(VMAB_BUILD)/userspace-san
+
+# Programs that only tests use.
+test-tools:
+	+@if [ -e $(TOP)/tests/tools/Makefile ]; then \
+		$(MAKE) --no-print-directory -C $(TOP)/tests/tools OUT=$(VMAB_BUILD)/tests; \
+	fi
+
+#: make unit             unit tests
+unit:
+	@$(TOP)/tests/run unit
+#: make check-vm         tests in virtual machines; TESTS="glob ..." selects
+check-vm:
+	@$(TOP)/tests/run vm
+#: make check            setup, style, build and every test
+check:
+	@$(TOP)/tests/run check
+#: make style            include graph, checkpatch, sparse, shellcheck, file headers
+style:
+	@$(TOP)/scripts/style
+#: make vm-shell         a shell in the tests' virtual machine
+vm-shell: setup modules userspace test-tools
+	@$(TOP)/tests/vm/run --mem 2G --disk 1G --disk 1G --disk 4G --shell
+#: make demo             shows a backup of a busy disk, from nothing
+demo: setup
+	+@$(MAKE) --no-print-directory modules userspace test-tools
+	@$(TOP)/tests/demo/run
+
+#: make install          module, vmactl and manual, below DESTDIR
+install: all
+	+@$(call modules_make,modules_install $(if $(DESTDIR),INSTALL_MOD_PATH=$(DESTDIR)))
+	install -D -m 755 $(VMAB_BUILD)/userspace/vmactl/vmactl $(DESTDIR)$(sbindir)/vmactl
+	install -D -m 644 $(TOP)/Documentation/vmactl.8 $(DESTDIR)$(mandir)/man8/vmactl.8
+	install -D -m 644 $(TOP)/include/uapi/linux/dm-vmabackup.h \
+		$(DESTDIR)$(prefix)/include/linux/dm-vmabackup.h
+
+#: make clean            remove build/
+clean:
+	rm -rf $(VMAB_BUILD)
+
+.PHONY: all help setup links modules sparse userspace userspace-san test-tools \
+	unit check-vm check style vm-shell demo install clean
