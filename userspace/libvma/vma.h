@@ -28,6 +28,7 @@
 #define VMA_EXTENT_HEADER	512u
 #define VMA_EXTENT_CLUSTERS	59u
 #define VMA_MAX_DEVICES		254u		/* dev_id 1..254 */
+#define VMA_MAX_DEVICE_SIZE	(1ull << 48)	/* bytes: cluster numbers have 32 bits */
 #define VMA_MAX_CONFIGS		256u
 #define VMA_MAX_BLOB		65535u
 #define VMA_MAX_NAME		255u		/* of a device or config, without NUL */

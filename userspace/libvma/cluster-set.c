@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "libvma/cluster-set.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FANOUT		256u		/* of both levels above a group: 8 + 8 + 16 bits */
+#define GROUP_CLUSTERS	65536u
+#define GROUP_WORDS	(GROUP_CLUSTERS / 64)
+#define LIST_FIRST	4u		/* entries of a group's first list */
+#define LIST_MAX	512u		/* beyond, a bitmap: 1 KiB of list for 4 KiB of archive */
+
+struct group {
+	uint32_t count;
+	uint32_t room;		/* entries of list; 0: this is a bitmap */
+	union {
+		uint16_t *list;	/* sorted */
+		uint64_t *bits;
+	};
+};
+
+struct branch {
+	struct group *groups[FANOUT];
+};
+
+struct cluster_set {
+	struct branch *branches[FANOUT];
+	uint64_t count;
+};
+
+struct cluster_set *cluster_set_new(void)
+{
+	return calloc(1, sizeof(struct cluster_set));
+}
+
+void cluster_set_free(struct cluster_set *s)
+{
+	if (!s)
+		return;
+	for (unsigned int b = 0; b < FANOUT; b++) {
+		if (!s->branches[b])
+			continue;
+		for (unsigned int g = 0; g < FANOUT; g++) {
+			struct group *group = s->branches[b]->groups[g];
+
+			if (!group)
+				continue;
+			if (group->room)
+				free(group->list);
+			else
+				free(group->bits);
+			free(group);
+		}
+		free(s->branches[b]);
+	}
+	free(s);
+}
+
+static struct group *group_of(const struct cluster_set *s, uint32_t cluster)
+{
+	const struct branch *branch = s->branches[cluster >> 24];
+
+	return branch ? branch->groups[(cluster >> 16) & 0xff] : NULL;
+}
+
+static struct group *group_make(struct cluster_set *s, uint32_t cluster)
+{
+	struct branch **branch = &s->branches[cluster >> 24];
+	struct group *group;
+
+	if (!*branch)
+		*branch = calloc(1, sizeof(**branch));
+	if (!*branch)
+		return NULL;
+	group = calloc(1, sizeof(*group));
+	if (!group)
+		return NULL;
+	group->list = calloc(LIST_FIRST, sizeof(*group->list));
+	if (!group->list) {
+		free(group);
+		return NULL;
+	}
+	group->room = LIST_FIRST;
+	(*branch)->groups[(cluster >> 16) & 0xff] = group;
+	return group;
+}
+
+static int group_to_bitmap(struct group *g)
+{
+	uint64_t *bits = calloc(GROUP_WORDS, sizeof(*bits));
+
+	if (!bits)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < g->count; i++)
+		bits[g->list[i] / 64] |= 1ull << (g->list[i] % 64);
+	free(g->list);
+	g->bits = bits;
+	g->room = 0;
+	return 0;
+}
+
+static int group_grow(struct group *g)
+{
+	uint16_t *list;
+
+	if (g->room >= LIST_MAX)
+		return group_to_bitmap(g);
+	list = realloc(g->list, 2 * g->room * sizeof(*list));
+	if (!list)
+		return -ENOMEM;
+	g->list = list;
+	g->room *= 2;
+	return 0;
+}
+
+/* Index of the first entry that is not below value; most archives are in order. */
+static uint32_t list_place(const struct group *g, uint16_t value)
+{
+	uint32_t low = 0, high = g->count;
+
+	if (!high || g->list[high - 1] < value)
+		return high;
+	while (low < high) {
+		uint32_t mid = (low + high) / 2;
+
+		if (g->list[mid] < value)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+static int group_add(struct group *g, uint16_t value)
+{
+	uint32_t place;
+	int ret;
+
+	if (g->room) {
+		place = list_place(g, value);
+		if (place < g->count && g->list[place] == value)
+			return -EEXIST;
+		if (g->count == g->room) {
+			ret = group_grow(g);
+			if (ret)
+				return ret;
+		}
+	}
+	if (g->room) {
+		memmove(&g->list[place + 1], &g->list[place],
+			(g->count - place) * sizeof(*g->list));
+		g->list[place] = value;
+	} else {
+		uint64_t *word = &g->bits[value / 64];
+		uint64_t bit = 1ull << (value % 64);
+
+		if (*word & bit)
+			return -EEXIST;
+		*word |= bit;
+	}
+	g->count++;
+	return 0;
+}
+
+int cluster_set_add(struct cluster_set *s, uint32_t cluster)
+{
+	struct group *g = group_of(s, cluster);
+	int ret;
+
+	if (!g)
+		g = group_make(s, cluster);
+	if (!g)
+		return -ENOMEM;
+	ret = group_add(g, cluster & 0xffff);
+	if (!ret)
+		s->count++;
+	return ret;
+}
+
+uint64_t cluster_set_count(const struct cluster_set *s)
+{
+	return s->count;
+}
+
+/* GROUP_CLUSTERS if it is full. */
+static uint32_t group_first_missing(const struct group *g)
+{
+	if (g->count == GROUP_CLUSTERS)
+		return GROUP_CLUSTERS;
+	if (!g->room) {
+		uint32_t word = 0;
+
+		while (g->bits[word] == UINT64_MAX)
+			word++;
+		return word * 64 + __builtin_ctzll(~g->bits[word]);
+	}
+	for (uint32_t i = 0; i < g->count; i++)
+		if (g->list[i] != i)
+			return i;
+	return g->count;
+}
+
+uint64_t cluster_set_first_missing(const struct cluster_set *s, uint64_t nr)
+{
+	uint64_t first = 0;
+
+	/* Ends at the first group with a gap, so it never outlasts what was added. */
+	while (first < nr && first <= UINT32_MAX) {
+		const struct group *g = group_of(s, first);
+		uint32_t missing = g ? group_first_missing(g) : 0;
+
+		first += missing;
+		if (missing < GROUP_CLUSTERS)
+			break;
+	}
+	return first < nr ? first : nr;
+}

@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A stream of bytes into a header and clusters.
+ *
+ * Memory is one extent and one cluster, whatever the archive says, and the sets
+ * of clusters that were really seen. The first failure stays: a reader that has
+ * refused an archive has nothing more to say about it.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "libvma/cluster-set.h"
+#include "libvma/header.h"
+#include "libvma/text.h"
+#include "libvma/wire.h"
+
+#define EXTENT_DATA	(VMA_EXTENT_CLUSTERS * VMA_CLUSTER_SIZE)
+
+struct vma_reader {
+	vma_read_fn read;
+	void *ctx;
+	struct vma_header *header;
+	struct cluster_set *sets[256];	/* by dev_id; NULL: not in use */
+	uint64_t position;		/* bytes of the stream so far */
+
+	uint64_t extent_at;		/* where the extent in memory began */
+	uint8_t extent[VMA_EXTENT_HEADER];
+	unsigned int next;		/* blockinfo to hand out; VMA_EXTENT_CLUSTERS: none */
+	size_t used;			/* bytes of data already handed out */
+	uint8_t *data;			/* EXTENT_DATA bytes */
+	uint8_t *cluster;		/* VMA_CLUSTER_SIZE bytes: clusters with holes */
+
+	bool ended;
+	int failed;
+	struct vma_error failure;
+};
+
+static const uint8_t zero_cluster[VMA_CLUSTER_SIZE];
+
+/* ---- opening ---------------------------------------------------------- */
+
+static ssize_t pull(struct vma_reader *r, void *buf, size_t len, struct vma_error *err)
+{
+	ssize_t got = r->read(r->ctx, buf, len, err);
+
+	if (got > 0)
+		r->position += got;
+	return got;
+}
+
+static int read_header(struct vma_reader *r, struct vma_error *err)
+{
+	uint8_t *buf = malloc(VMA_HEADER_MIN), *whole;
+	uint32_t size = 0;
+	ssize_t got;
+	int ret;
+
+	if (!buf)
+		return vma_fail(err, -ENOMEM, "out of memory");
+	got = pull(r, buf, VMA_HEADER_MIN, err);
+	if (got < 0) {
+		ret = got;
+	} else if (!got) {
+		ret = vma_fail(err, -EBADMSG, "not a VMA archive: it is empty");
+	} else if (got < (ssize_t)WIRE_MAGIC_SIZE || memcmp(buf, WIRE_MAGIC, WIRE_MAGIC_SIZE)) {
+		ret = vma_fail(err, -EBADMSG, "not a VMA archive: wrong magic number");
+	} else if (got < (ssize_t)VMA_HEADER_MIN) {
+		ret = vma_fail(err, -EBADMSG, "truncated: the archive ends within its header");
+	} else {
+		ret = vma_header_peek(buf, &size, err);
+	}
+	if (!ret) {
+		whole = realloc(buf, size);
+		if (!whole) {
+			ret = vma_fail(err, -ENOMEM, "out of memory");
+		} else {
+			buf = whole;
+			got = pull(r, buf + VMA_HEADER_MIN, size - VMA_HEADER_MIN, err);
+			if (got < 0)
+				ret = got;
+			else if (got < (ssize_t)(size - VMA_HEADER_MIN))
+				ret = vma_fail(err, -EBADMSG,
+					       "truncated: the archive ends within its header");
+		}
+	}
+	if (!ret)
+		ret = vma_header_decode(&r->header, buf, size, err);
+	free(buf);
+	return ret;
+}
+
+int vma_reader_open(struct vma_reader **out, vma_read_fn read, void *ctx, struct vma_error *err)
+{
+	struct vma_reader *r = calloc(1, sizeof(*r));
+	int ret = 0;
+
+	if (!r)
+		return vma_fail(err, -ENOMEM, "out of memory");
+	r->read = read;
+	r->ctx = ctx;
+	r->next = VMA_EXTENT_CLUSTERS;
+	ret = read_header(r, err);
+	if (ret) {
+		vma_reader_free(r);
+		return ret;
+	}
+	/* Page aligned, for callers that write the data with O_DIRECT. */
+	r->data = aligned_alloc(VMA_BLOCK_SIZE, EXTENT_DATA);
+	r->cluster = aligned_alloc(VMA_BLOCK_SIZE, VMA_CLUSTER_SIZE);
+	if (!r->data || !r->cluster)
+		ret = -ENOMEM;
+	for (unsigned int i = 1; i <= VMA_MAX_DEVICES && !ret; i++) {
+		if (!r->header->devices[i].name)
+			continue;
+		r->sets[i] = cluster_set_new();
+		if (!r->sets[i])
+			ret = -ENOMEM;
+	}
+	if (ret) {
+		vma_reader_free(r);
+		return vma_fail(err, ret, "out of memory");
+	}
+	*out = r;
+	return 0;
+}
+
+const struct vma_header *vma_reader_header(const struct vma_reader *r)
+{
+	return r->header;
+}
+
+void vma_reader_free(struct vma_reader *r)
+{
+	if (!r)
+		return;
+	for (unsigned int i = 0; i < 256; i++)
+		cluster_set_free(r->sets[i]);
+	vma_header_free(r->header);
+	free(r->data);
+	free(r->cluster);
+	free(r);
+}
+
+/* ---- extents ---------------------------------------------------------- */
+
+struct blockinfo {
+	uint16_t mask;
+	uint8_t dev_id;
+	uint32_t cluster;
+};
+
+static struct blockinfo blockinfo_get(const struct vma_reader *r, unsigned int i)
+{
+	uint64_t v = wire_get_be64(r->extent + WIRE_E_BLOCKINFO + 8 * i);
+
+	return (struct blockinfo){ .mask = v >> 48, .dev_id = v >> 32, .cluster = v };
+}
+
+static int check_extent(struct vma_reader *r, unsigned int *blocks, struct vma_error *err)
+{
+	unsigned int count = wire_get_be16(r->extent + WIRE_E_BLOCK_COUNT);
+	unsigned int reserved = wire_get_be16(r->extent + WIRE_E_RESERVED);
+	unsigned int sum = 0;
+
+	if (memcmp(r->extent, WIRE_EXTENT_MAGIC, WIRE_MAGIC_SIZE) != 0)
+		return vma_fail(err, -EBADMSG,
+				"damaged: no extent at byte %" PRIu64 ", wrong magic number",
+				r->extent_at);
+	if (!wire_md5_check(r->extent, sizeof(r->extent), WIRE_E_MD5))
+		return vma_fail(err, -EBADMSG,
+				"damaged: the extent at byte %" PRIu64 " has a wrong checksum",
+				r->extent_at);
+	if (memcmp(r->extent + WIRE_E_UUID, r->header->uuid, WIRE_UUID_SIZE) != 0)
+		return vma_fail(err, -EBADMSG,
+				"damaged: the extent at byte %" PRIu64
+				" belongs to another archive (uuid)", r->extent_at);
+	if (reserved)
+		return vma_fail(err, -EBADMSG,
+				"damaged: the extent at byte %" PRIu64
+				" has %u in its reserved field", r->extent_at, reserved);
+	for (unsigned int i = 0; i < VMA_EXTENT_CLUSTERS; i++) {
+		struct blockinfo info = blockinfo_get(r, i);
+
+		if (info.dev_id)
+			sum += __builtin_popcount(info.mask);
+	}
+	if (sum != count)
+		return vma_fail(err, -EBADMSG,
+				"damaged: the extent at byte %" PRIu64
+				" has %u blocks, its masks say %u", r->extent_at, count, sum);
+	*blocks = count;
+	return 0;
+}
+
+/* 1, or 0 at the end of the stream. */
+static int read_extent(struct vma_reader *r, struct vma_error *err)
+{
+	unsigned int blocks;
+	ssize_t got;
+	size_t size;
+	int ret;
+
+	r->extent_at = r->position;
+	got = pull(r, r->extent, sizeof(r->extent), err);
+	if (got <= 0)
+		return got;
+	if (got == (ssize_t)sizeof(r->extent)) {
+		ret = check_extent(r, &blocks, err);
+		if (ret)
+			return ret;
+		size = (size_t)blocks * VMA_BLOCK_SIZE;
+		got = size ? pull(r, r->data, size, err) : 0;
+		if (got < 0)
+			return got;
+		if ((size_t)got == size) {
+			r->next = 0;
+			r->used = 0;
+			return 1;
+		}
+	}
+	return vma_fail(err, -EBADMSG,
+			"truncated: the archive ends within the extent at byte %" PRIu64,
+			r->extent_at);
+}
+
+/* Where the cluster's bytes are, as vma_cluster promises them. */
+static const uint8_t *cluster_data(struct vma_reader *r, const struct vma_cluster *c,
+				   uint16_t stored)
+{
+	const uint8_t *from = r->data + r->used;
+
+	r->used += (size_t)__builtin_popcount(stored) * VMA_BLOCK_SIZE;
+	if (!c->mask)
+		return zero_cluster;
+	if (stored == 0xffff && c->length == VMA_CLUSTER_SIZE)
+		return from;
+	for (unsigned int i = 0; i < VMA_BLOCKS_PER_CLUSTER; i++) {
+		uint8_t *to = r->cluster + i * VMA_BLOCK_SIZE;
+
+		if (c->mask & 1u << i)
+			memcpy(to, from, VMA_BLOCK_SIZE);
+		else
+			memset(to, 0, VMA_BLOCK_SIZE);
+		if (stored & 1u << i)
+			from += VMA_BLOCK_SIZE;
+	}
+	memset(r->cluster + c->length, 0, VMA_CLUSTER_SIZE - c->length);
+	return r->cluster;
+}
+
+static int take_cluster(struct vma_reader *r, struct blockinfo info, struct vma_cluster *c,
+			struct vma_error *err)
+{
+	const struct vma_device *dev = &r->header->devices[info.dev_id];
+	int ret;
+
+	if (!r->sets[info.dev_id])
+		return vma_fail(err, -EBADMSG,
+				"damaged: the extent at byte %" PRIu64
+				" names the unknown device %u", r->extent_at, info.dev_id);
+	if (info.cluster >= dev->nr_clusters)
+		return vma_fail(err, -EBADMSG,
+				"damaged: device %s: cluster %" PRIu32
+				" in the extent at byte %" PRIu64 " lies past its end",
+				vma_quote(dev->name), info.cluster, r->extent_at);
+	ret = cluster_set_add(r->sets[info.dev_id], info.cluster);
+	if (ret == -EEXIST)
+		return vma_fail(err, -EBADMSG,
+				"damaged: device %s: cluster %" PRIu32
+				" in the extent at byte %" PRIu64 " comes twice",
+				vma_quote(dev->name), info.cluster, r->extent_at);
+	if (ret)
+		return vma_fail(err, ret, "out of memory");
+	c->dev_id = info.dev_id;
+	c->cluster = info.cluster;
+	c->offset = c->cluster * VMA_CLUSTER_SIZE;
+	c->length = vma_cluster_length(dev, c->cluster);
+	c->mask = info.mask & vma_mask_of(c->length);
+	c->data = cluster_data(r, c, info.mask);
+	return 1;
+}
+
+static int next_cluster(struct vma_reader *r, struct vma_cluster *c, struct vma_error *err)
+{
+	int ret;
+
+	for (;;) {
+		while (r->next < VMA_EXTENT_CLUSTERS) {
+			struct blockinfo info = blockinfo_get(r, r->next++);
+
+			if (info.dev_id)
+				return take_cluster(r, info, c, err);
+		}
+		ret = read_extent(r, err);
+		if (ret <= 0)
+			return ret;
+	}
+}
+
+int vma_reader_next(struct vma_reader *r, struct vma_cluster *c, struct vma_error *err)
+{
+	int ret;
+
+	if (r->failed)
+		return vma_fail(err, r->failed, "%s", r->failure.text);
+	if (r->ended)
+		return 0;
+	r->failure.text[0] = '\0';
+	ret = next_cluster(r, c, &r->failure);
+	if (ret < 0) {
+		r->failed = ret;
+		return vma_fail(err, ret, "%s", r->failure.text);
+	}
+	r->ended = ret == 0;
+	return ret;
+}
+
+int vma_reader_finish(struct vma_reader *r, struct vma_error *err)
+{
+	if (r->failed)
+		return vma_fail(err, r->failed, "%s", r->failure.text);
+	if (!r->ended)
+		return vma_fail(err, -EINVAL, "the archive was not read to its end");
+	for (unsigned int i = 1; i <= VMA_MAX_DEVICES; i++) {
+		const struct vma_device *dev = &r->header->devices[i];
+		uint64_t first, missing;
+
+		if (!r->sets[i])
+			continue;
+		missing = dev->nr_clusters - cluster_set_count(r->sets[i]);
+		if (!missing)
+			continue;
+		first = cluster_set_first_missing(r->sets[i], dev->nr_clusters);
+		return vma_fail(err, -ENODATA,
+				"incomplete: device %s lacks %" PRIu64 " of %" PRIu64
+				" clusters, the first at byte %" PRIu64,
+				vma_quote(dev->name), missing, dev->nr_clusters,
+				first * VMA_CLUSTER_SIZE);
+	}
+	return 0;
+}
