@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "chunk-map.h"
+
+#include <linux/mm.h>
+#include <linux/slab.h>
+
+static unsigned long *alloc_bits(u64 nr)
+{
+	unsigned long *bits;
+
+	bits = kvmalloc_array(BITS_TO_LONGS(nr), sizeof(long), GFP_KERNEL_ACCOUNT);
+	if (!bits)
+		return NULL;
+	/* By hand: bitmap_set() counts in 32 bits. */
+	memset(bits, 0xff, BITS_TO_LONGS(nr) * sizeof(long));
+	if (nr % BITS_PER_LONG)
+		bits[nr / BITS_PER_LONG] = BITMAP_LAST_WORD_MASK(nr);
+	return bits;
+}
+
+int vmab_map_init(struct vmab_chunk_map *map, u64 nr_chunks)
+{
+	map->needed = alloc_bits(nr_chunks);
+	if (!map->needed)
+		return -ENOMEM;
+	map->unclaimed = alloc_bits(nr_chunks);
+	if (!map->unclaimed) {
+		kvfree(map->needed);
+		map->needed = NULL;
+		return -ENOMEM;
+	}
+	map->nr_chunks = nr_chunks;
+	map->nr_needed = nr_chunks;
+	return 0;
+}
+
+void vmab_map_exit(struct vmab_chunk_map *map)
+{
+	kvfree(map->needed);
+	kvfree(map->unclaimed);
+}
+
+u64 vmab_map_needed(const struct vmab_chunk_map *map, u64 first, u64 end)
+{
+	u64 chunk = first;
+
+	/* The common case, one chunk, is one test. */
+	if (!test_bit(first, map->needed))
+		chunk = end - first == 1 ? end : find_next_bit(map->needed, end, first);
+
+	/* Pairs with clear_bit_unlock(): a write that we let pass comes after. */
+	smp_acquire__after_ctrl_dep();
+	return chunk;
+}
+
+u64 vmab_map_unclaimed(const struct vmab_chunk_map *map, u64 first, u64 end)
+{
+	return find_next_bit(map->unclaimed, end, first);
+}
+
+void vmab_map_claim(struct vmab_chunk_map *map, u64 chunk)
+{
+	WARN_ON_ONCE(!test_bit(chunk, map->unclaimed));
+	__clear_bit(chunk, map->unclaimed);
+}
+
+void vmab_map_safe(struct vmab_chunk_map *map, u64 chunk)
+{
+	WARN_ON_ONCE(!test_bit(chunk, map->needed) || test_bit(chunk, map->unclaimed));
+	clear_bit_unlock(chunk, map->needed);
+	map->nr_needed--;
+}
+
+u64 vmab_map_forget(struct vmab_chunk_map *map, u64 first, u64 end)
+{
+	u64 chunk, n = 0;
+
+	for (chunk = find_next_bit(map->unclaimed, end, first); chunk < end;
+	     chunk = find_next_bit(map->unclaimed, end, chunk + 1)) {
+		__clear_bit(chunk, map->unclaimed);
+		clear_bit_unlock(chunk, map->needed);
+		n++;
+	}
+	map->nr_needed -= n;
+	return n;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * copy: the copy engine.  Owns the claim on a chunk, the read of its old
+ * content into a slot, and what follows: the bios that waited leave, the chunk
+ * goes to the reader.  FETCH and guest writes use the same claim; guest writes
+ * come first.
+ *
+ * "locked" below means with the session's lock held.
+ */
+#ifndef VMAB_COPY_H
+#define VMAB_COPY_H
+
+#include "types.h"
+
+int vmab_copy_init_queue(void);
+void vmab_copy_exit_queue(void);
+
+void vmab_copy_init_session(struct vmab_session *session);
+
+/* What becomes of a guest's bio. */
+enum vmab_verdict {
+	VMAB_PASS,	/* nothing that it touches is needed: on to the origin */
+	VMAB_HELD,	/* ours now; goes to the origin by itself later */
+	VMAB_AGAIN,	/* it would be held and must not wait */
+};
+
+/*
+ * A write-like bio with data or a range, from map: never sleeps.  Under
+ * rcu_read_lock(), not locked.  May shorten the bio by dm_accept_partial_bio().
+ */
+enum vmab_verdict vmab_copy_guest_write(struct vmab_member *member, struct bio *bio);
+
+/* Queues a FETCH of [first, end). Not locked. 0, -ENOBUFS or -ESTALE. */
+int vmab_copy_fetch(struct vmab_member *member, u64 first, u64 end);
+
+/* Drops what is NEEDED in [first, end). Not locked; may sleep. Returns how many. */
+u64 vmab_copy_forget(struct vmab_member *member, u64 first, u64 end);
+
+/* Slots came free, or a disk is in use again: go on. Locked. */
+void vmab_copy_kick(struct vmab_session *session);
+
+/* Noflush suspend: what waits for a slot goes back to dm. Locked. */
+void vmab_copy_requeue_starved(struct vmab_member *member);
+
+/* Waits until no read is under way; the session is broken or closed. May sleep. */
+void vmab_copy_quiesce(struct vmab_session *session);
+
+#endif /* VMAB_COPY_H */

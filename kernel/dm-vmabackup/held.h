@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * held: guest bios that wait, and the end of waiting.
+ *
+ * Owns how long a bio may wait (cbw_timeout, suspend), the way out for all of
+ * them, and the latch that breaks a session when waiting is over.  Why a bio
+ * waits and where it queues meanwhile is copy's affair.
+ *
+ * Everything here but the init and exit functions wants the session's lock and
+ * may be called from interrupts.
+ */
+#ifndef VMAB_HELD_H
+#define VMAB_HELD_H
+
+#include "types.h"
+
+int vmab_held_init_queues(void);
+void vmab_held_exit_queues(void);
+
+void vmab_held_init_session(struct vmab_session *session);
+void vmab_held_init_member(struct vmab_member *member);
+
+/* No bio is held and none can come. May sleep. */
+void vmab_held_flush(struct vmab_session *session);
+
+/* The bio is held from now on, for chunks [first, end). */
+void vmab_held_add(struct vmab_member *member, struct vmab_held *held, u64 first, u64 end);
+
+/*
+ * The bio leaves, wherever it waits: with status 0 to the origin, else it ends
+ * with that status.  A worker takes it from here.
+ */
+void vmab_held_leave(struct vmab_held *held, blk_status_t status);
+
+/* The member's disk is being suspended with flush: those who starve get less time. */
+void vmab_held_suspending(struct vmab_member *member);
+
+/*
+ * break-snapshot: the session is BROKEN for this reason unless something else
+ * ended it first, every held bio leaves, and guest writes are not looked at
+ * any more.  member: whom it is about; offset: bytes, or U64_MAX.
+ */
+void vmab_break(struct vmab_session *session, enum vmabackup_reason reason, int error,
+		const struct vmab_member *member, u64 offset);
+
+/* The end of the session by its owner: as vmab_break(), but nobody's fault. */
+void vmab_close(struct vmab_session *session);
+
+/* Tell those who wait for events of the member's disk. */
+static inline void vmab_member_event(const struct vmab_member *member)
+{
+	if (member->disk)
+		schedule_work(&member->disk->event_work);
+}
+
+#endif /* VMAB_HELD_H */

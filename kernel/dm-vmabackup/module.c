@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Loading and unloading. The target comes last: with it, use can begin. */
+#include <linux/module.h>
+
+#include "chardev.h"
+#include "copy.h"
+#include "dm-vmabackup-target.h"
+#include "held.h"
+
+static int __init vmab_init(void)
+{
+	int r;
+
+	r = vmab_held_init_queues();
+	if (r)
+		return r;
+	r = vmab_copy_init_queue();
+	if (r)
+		goto exit_held_queues;
+	r = vmab_chardev_register();
+	if (r)
+		goto exit_copy_queue;
+	r = vmab_target_register();
+	if (r)
+		goto unregister_chardev;
+	return 0;
+
+unregister_chardev:
+	vmab_chardev_unregister();
+exit_copy_queue:
+	vmab_copy_exit_queue();
+exit_held_queues:
+	vmab_held_exit_queues();
+	return r;
+}
+
+static void __exit vmab_exit(void)
+{
+	vmab_target_unregister();
+	vmab_chardev_unregister();
+	vmab_copy_exit_queue();
+	vmab_held_exit_queues();
+}
+
+module_init(vmab_init);
+module_exit(vmab_exit);
+
+MODULE_DESCRIPTION("Device-mapper target for consistent backups of running VM disks");
+MODULE_AUTHOR("The dm-vmabackup maintainers");
+MODULE_LICENSE("GPL");
+MODULE_ALIAS("dm-vmabackup");
+MODULE_ALIAS("devname:vmabackup");

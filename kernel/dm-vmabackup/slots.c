@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "slots.h"
+
+#include <linux/hash.h>
+#include <linux/log2.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+
+#include "compat.h"
+
+static u32 pages_per_slot(const struct vmab_slots *slots)
+{
+	return slots->size >> PAGE_SHIFT;
+}
+
+/*
+ * Contiguous if that is to be had at once: fewer segments for the disk.  Split
+ * into single pages either way, since each is mapped and pinned by itself.
+ */
+static int alloc_slot_pages(struct page **pages, u32 nr)
+{
+	const gfp_t gfp = GFP_KERNEL_ACCOUNT | __GFP_ZERO;
+	unsigned int order = ilog2(nr);
+	struct page *page;
+	u32 i;
+
+	page = order ? alloc_pages(gfp | __GFP_NORETRY | __GFP_NOWARN, order) : NULL;
+	if (page) {
+		split_page(page, order);
+		for (i = 0; i < nr; i++)
+			pages[i] = page + i;
+		return 0;
+	}
+
+	for (i = 0; i < nr; i++) {
+		pages[i] = alloc_page(gfp);
+		if (!pages[i])
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+struct vmab_slots *vmab_slots_create(u32 nr, u32 size, u32 reserve)
+{
+	struct vmab_slots *slots;
+	u32 i, per_slot;
+
+	slots = kzalloc(sizeof(*slots), GFP_KERNEL_ACCOUNT);
+	if (!slots)
+		return ERR_PTR(-ENOMEM);
+
+	slots->nr = nr;
+	slots->size = size;
+	slots->reserve = reserve;
+	slots->hash_bits = ilog2(roundup_pow_of_two(nr));
+	INIT_LIST_HEAD(&slots->free);
+	per_slot = pages_per_slot(slots);
+
+	slots->pages = kvcalloc(nr, per_slot * sizeof(*slots->pages), GFP_KERNEL_ACCOUNT);
+	slots->bvecs = kvcalloc(nr, per_slot * sizeof(*slots->bvecs), GFP_KERNEL_ACCOUNT);
+	slots->copies = kvcalloc(nr, sizeof(*slots->copies), GFP_KERNEL_ACCOUNT);
+	slots->copying = kvcalloc(1u << slots->hash_bits, sizeof(*slots->copying),
+				  GFP_KERNEL_ACCOUNT);
+	if (!slots->pages || !slots->bvecs || !slots->copies || !slots->copying)
+		goto destroy_slots;
+
+	for (i = 0; i < nr; i++) {
+		struct vmab_copy *copy = &slots->copies[i];
+
+		if (alloc_slot_pages(slots->pages + i * per_slot, per_slot))
+			goto destroy_slots;
+		copy->slot = i;
+		copy->owner = VMAB_SLOT_FREE;
+		copy->bvecs = slots->bvecs + i * per_slot;
+		INIT_LIST_HEAD(&copy->waiters);
+		list_add_tail(&copy->link, &slots->free);
+		slots->nr_free++;
+		cond_resched();
+	}
+	return slots;
+
+destroy_slots:
+	vmab_slots_destroy(slots);
+	return ERR_PTR(-ENOMEM);
+}
+
+void vmab_slots_destroy(struct vmab_slots *slots)
+{
+	u32 i;
+
+	if (!slots)
+		return;
+	for (i = 0; slots->pages && i < slots->nr * pages_per_slot(slots); i++)
+		if (slots->pages[i])
+			put_page(slots->pages[i]);
+	kvfree(slots->copying);
+	kvfree(slots->copies);
+	kvfree(slots->bvecs);
+	kvfree(slots->pages);
+	kfree(slots);
+}
+
+int vmab_slots_mmap(struct vmab_slots *slots, struct vm_area_struct *vma)
+{
+	if (vma->vm_flags & VM_WRITE)
+		return -EACCES;
+	if (!(vma->vm_flags & VM_SHARED))
+		return -EINVAL;
+
+	vmab_vm_flags_mod(vma, VM_DONTCOPY | VM_DONTEXPAND | VM_DONTDUMP, VM_MAYWRITE);
+	return vm_map_pages(vma, slots->pages, (unsigned long)slots->nr * pages_per_slot(slots));
+}
+
+static struct hlist_head *bucket(struct vmab_slots *slots, const struct vmab_member *member,
+				 u64 chunk)
+{
+	u64 key = chunk ^ ((u64)member->index << 48);
+
+	return &slots->copying[hash_64(key, slots->hash_bits)];
+}
+
+struct vmab_copy *vmab_slots_get(struct vmab_slots *slots, struct vmab_member *member, u64 chunk)
+{
+	struct vmab_copy *copy = list_first_entry(&slots->free, struct vmab_copy, link);
+
+	lockdep_assert_held(&member->session->lock);
+
+	list_del_init(&copy->link);
+	slots->nr_free--;
+	copy->owner = VMAB_SLOT_COPYING;
+	copy->member = member;
+	copy->disk = member->disk;
+	copy->chunk = chunk;
+	hlist_add_head(&copy->hash, bucket(slots, member, chunk));
+	return copy;
+}
+
+struct vmab_copy *vmab_slots_find(struct vmab_slots *slots, const struct vmab_member *member,
+				  u64 chunk)
+{
+	struct vmab_copy *copy;
+
+	lockdep_assert_held(&member->session->lock);
+
+	hlist_for_each_entry(copy, bucket(slots, member, chunk), hash)
+		if (copy->member == member && copy->chunk == chunk)
+			return copy;
+	return NULL;
+}
+
+static void make_free(struct vmab_slots *slots, struct vmab_copy *copy)
+{
+	copy->owner = VMAB_SLOT_FREE;
+	/* The one used last first: its memory is warm in the caches. */
+	list_add(&copy->link, &slots->free);
+	slots->nr_free++;
+}
+
+void vmab_slots_read(struct vmab_slots *slots, struct vmab_copy *copy)
+{
+	hlist_del(&copy->hash);
+	copy->owner = VMAB_SLOT_DONE;
+}
+
+void vmab_slots_drop(struct vmab_slots *slots, struct vmab_copy *copy)
+{
+	hlist_del(&copy->hash);
+	make_free(slots, copy);
+}
+
+void vmab_slots_deliver(struct vmab_slots *slots, struct vmab_copy *copy)
+{
+	copy->owner = VMAB_SLOT_USER;
+	slots->nr_user++;
+}
+
+int vmab_slots_put(struct vmab_slots *slots, u32 slot)
+{
+	if (slot >= slots->nr || slots->copies[slot].owner != VMAB_SLOT_USER)
+		return -EBADSLT;
+	slots->nr_user--;
+	make_free(slots, &slots->copies[slot]);
+	return 0;
+}
+
+void vmab_slots_init_bio(struct vmab_slots *slots, struct vmab_copy *copy)
+{
+	struct page **pages = slots->pages + copy->slot * pages_per_slot(slots);
+	u32 done, len;
+
+	bio_init(&copy->bio, NULL, copy->bvecs, pages_per_slot(slots), REQ_OP_READ);
+	for (done = 0; done < copy->length; done += len) {
+		len = min_t(u32, copy->length - done, PAGE_SIZE);
+		/* Can't fail: there is a vector for each page. */
+		WARN_ON_ONCE(bio_add_page(&copy->bio, pages[done >> PAGE_SHIFT], len, 0) != len);
+	}
+}

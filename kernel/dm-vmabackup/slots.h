@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * slots: the ring.  Owns the memory that old chunks are read into and that
+ * userspace maps, one vmab_copy per slot, and who has which (enum
+ * vmab_slot_owner).  Knows no guest bio and no chunk's state.
+ *
+ * The functions from vmab_slots_get() on want the session's lock.
+ */
+#ifndef VMAB_SLOTS_H
+#define VMAB_SLOTS_H
+
+#include "types.h"
+
+struct vm_area_struct;
+
+/*
+ * nr slots of size bytes (a power of two, a multiple of the page size).
+ * Everything that the I/O path needs later is allocated here.  May sleep.
+ * An ERR_PTR(-ENOMEM) on failure.
+ */
+struct vmab_slots *vmab_slots_create(u32 nr, u32 size, u32 reserve);
+
+/* All slots FREE or USER.  Pages that userspace still has pinned stay alive. */
+void vmab_slots_destroy(struct vmab_slots *slots);
+
+/* mmap: read-only, shared, not inherited by fork.  mmap_lock held for writing. */
+int vmab_slots_mmap(struct vmab_slots *slots, struct vm_area_struct *vma);
+
+/* May FETCH have a slot, and may a guest write? */
+static inline bool vmab_slots_for_fetch(const struct vmab_slots *slots)
+{
+	return slots->nr_free > slots->reserve;
+}
+
+static inline bool vmab_slots_for_guest(const struct vmab_slots *slots)
+{
+	return slots->nr_free;
+}
+
+/* FREE -> COPYING for this chunk; there must be a free slot. */
+struct vmab_copy *vmab_slots_get(struct vmab_slots *slots, struct vmab_member *member, u64 chunk);
+
+/* The copy that reads this chunk now, or NULL. */
+struct vmab_copy *vmab_slots_find(struct vmab_slots *slots, const struct vmab_member *member,
+				  u64 chunk);
+
+/* COPYING -> DONE */
+void vmab_slots_read(struct vmab_slots *slots, struct vmab_copy *copy);
+
+/* COPYING -> FREE */
+void vmab_slots_drop(struct vmab_slots *slots, struct vmab_copy *copy);
+
+/* DONE -> USER */
+void vmab_slots_deliver(struct vmab_slots *slots, struct vmab_copy *copy);
+
+/* USER -> FREE, or -EBADSLT if userspace does not have it. */
+int vmab_slots_put(struct vmab_slots *slots, u32 slot);
+
+/* Readies copy->bio to read copy->length bytes into the slot.  No lock. */
+void vmab_slots_init_bio(struct vmab_slots *slots, struct vmab_copy *copy);
+
+#endif /* VMAB_SLOTS_H */
