@@ -12,10 +12,10 @@
 static struct workqueue_struct *read_wq;
 
 /* How many chunks of a range are looked at with interrupts off. */
-#define SCAN_BATCH	(1u << 18)
+#define SCAN_BATCH	BIT(18)
 
 /* Likewise, how many are forgotten. */
-#define FORGET_BATCH	(1u << 14)
+#define FORGET_BATCH	BIT(14)
 
 int vmab_copy_init_queue(void)
 {
@@ -161,7 +161,7 @@ static void serve_starved(struct vmab_session *session)
 static void serve_fetch(struct vmab_session *session)
 {
 	struct vmab_range *range, *tmp;
-	u32 budget = SCAN_BATCH;
+	u64 budget = SCAN_BATCH;
 
 	list_for_each_entry_safe(range, tmp, &session->ranges, list) {
 		struct vmab_member *member = range->member;

@@ -196,7 +196,7 @@ struct vmab_range {
 #define VMAB_STATE_CLOSED	((enum vmabackup_state)(VMABACKUP_STATE_BROKEN + 1))
 
 struct vmab_session {
-	struct mutex mutex;
+	struct mutex mutex;		/* setting up; see above */
 
 	/* Appended to under mutex and lock, before SETUP_SLOTS. */
 	struct vmab_member *members[VMABACKUP_MAX_DISKS];
@@ -204,7 +204,7 @@ struct vmab_session {
 
 	struct vmab_slots *slots;	/* set once, with release order */
 
-	spinlock_t lock;
+	spinlock_t lock;		/* everything below; see above */
 	enum vmabackup_state state;
 	struct vmab_fault fault;
 	u64 nr_left;			/* chunks of all members not yet SAFE */
