@@ -37,7 +37,7 @@ struct vma_reader {
 	struct vma_error failure;
 };
 
-static const uint8_t zero_cluster[VMA_CLUSTER_SIZE];
+static const uint8_t zero_cluster[VMA_CLUSTER_SIZE] __attribute__((aligned(VMA_BLOCK_SIZE)));
 
 /* ---- opening ---------------------------------------------------------- */
 

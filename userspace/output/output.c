@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "output/output.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "libvma/text.h"
+
+#define BATCH	256	/* iovecs per system call; a full extent seldom has more */
+
+struct output {
+	char *path;		/* for messages; "standard output" for "-" */
+	char *name;		/* last component of the path; NULL: standard output */
+	char *temporary;	/* beside it */
+	int dir;		/* their directory; -1: standard output */
+	int fd;
+	uint64_t bytes;
+};
+
+static void output_free(struct output *o)
+{
+	if (!o)
+		return;
+	if (o->dir >= 0) {
+		if (o->fd >= 0)
+			close(o->fd);
+		close(o->dir);
+	}
+	free(o->path);
+	free(o->name);
+	free(o->temporary);
+	free(o);
+}
+
+static int open_stdout(struct output *o, struct vma_error *err)
+{
+	o->path = strdup("standard output");
+	o->fd = STDOUT_FILENO;
+	if (!o->path)
+		return vma_fail(err, -ENOMEM, "out of memory");
+	if (isatty(o->fd))
+		return vma_fail(err, -EINVAL,
+				"standard output is a terminal: redirect it, or give a path");
+	return 0;
+}
+
+/* Splits the path into an open directory and a name, so that both stay what they are now. */
+static int open_directory(struct output *o, struct vma_error *err)
+{
+	char *slash = strrchr(o->path, '/');
+	const char *name = slash ? slash + 1 : o->path;
+	char *dir;
+
+	if (!*name || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+		return vma_fail(err, -EISDIR, "%s is a directory: give the path of a file", o->path);
+	if (asprintf(&dir, "%.*s", slash ? (int)(slash - o->path) + 1 : 1, slash ? o->path : ".") < 0)
+		return vma_fail(err, -ENOMEM, "out of memory");
+	o->dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	free(dir);
+	if (o->dir < 0)
+		return vma_fail(err, -errno, "cannot open the directory of %s: %s", o->path,
+				strerror(errno));
+	o->name = strdup(name);
+	if (!o->name || asprintf(&o->temporary, "%s.tmp-%d", name, (int)getpid()) < 0) {
+		o->temporary = NULL;
+		return vma_fail(err, -ENOMEM, "out of memory");
+	}
+	return 0;
+}
+
+static int open_file(struct output *o, const char *path, struct vma_error *err)
+{
+	struct stat st;
+	int ret;
+
+	o->path = strdup(path);
+	if (!o->path)
+		return vma_fail(err, -ENOMEM, "out of memory");
+	ret = open_directory(o, err);
+	if (ret)
+		return ret;
+	if (fstatat(o->dir, o->name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return vma_fail(err, -EEXIST, "%s exists: remove it, or give another path", path);
+	if (errno != ENOENT)
+		return vma_fail(err, -errno, "cannot create %s: %s", path, strerror(errno));
+	o->fd = openat(o->dir, o->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (o->fd < 0 && errno == EEXIST)
+		return vma_fail(err, -EEXIST,
+				"%s.tmp-%d is left over from a process that was killed: remove it",
+				path, (int)getpid());
+	if (o->fd < 0)
+		return vma_fail(err, -errno, "cannot create %s: %s", path, strerror(errno));
+	return 0;
+}
+
+int output_open(struct output **out, const char *path, struct vma_error *err)
+{
+	struct output *o = calloc(1, sizeof(*o));
+	int ret;
+
+	if (!o)
+		return vma_fail(err, -ENOMEM, "out of memory");
+	o->dir = -1;
+	o->fd = -1;
+	ret = strcmp(path, "-") == 0 ? open_stdout(o, err) : open_file(o, path, err);
+	if (ret) {
+		output_free(o);
+		return ret;
+	}
+	*out = o;
+	return 0;
+}
+
+int output_fd(const struct output *o)
+{
+	return o->fd;
+}
+
+uint64_t output_bytes(const struct output *o)
+{
+	return o->bytes;
+}
+
+/* ---- writing ---------------------------------------------------------- */
+
+static int write_failure(const struct output *o, int error, struct vma_error *err)
+{
+	switch (error) {
+	case ENOSPC:
+		return vma_fail(err, -error, "cannot write %s: no space left, after %" PRIu64 " bytes",
+				o->path, o->bytes);
+	case EDQUOT:
+		return vma_fail(err, -error, "cannot write %s: disk quota exceeded, after %" PRIu64
+				" bytes", o->path, o->bytes);
+	case EFBIG:
+		return vma_fail(err, -error,
+				"cannot write %s: a file may not grow beyond %" PRIu64 " bytes here",
+				o->path, o->bytes);
+	case EPIPE:
+		return vma_fail(err, -error,
+				"cannot write %s: the reader went away after %" PRIu64 " bytes",
+				o->path, o->bytes);
+	default:
+		return vma_fail(err, -error, "cannot write %s: %s", o->path, strerror(error));
+	}
+}
+
+/* Standard output may have been set to O_NONBLOCK by whoever shares it. */
+static int wait_writable(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLOUT };
+
+	while (poll(&p, 1, -1) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return 0;
+}
+
+/* Drops the first bytes of the batch; returns how many iovecs are done. */
+static int advance(struct iovec *iov, int iovcnt, size_t bytes)
+{
+	int done = 0;
+
+	while (done < iovcnt && bytes >= iov[done].iov_len)
+		bytes -= iov[done++].iov_len;
+	if (bytes) {
+		iov[done].iov_base = (char *)iov[done].iov_base + bytes;
+		iov[done].iov_len -= bytes;
+	}
+	return done;
+}
+
+static int write_batch(struct output *o, struct iovec *iov, int iovcnt, struct vma_error *err)
+{
+	/* writev() of nothing but empty iovecs writes 0 bytes for ever. */
+	int done = advance(iov, iovcnt, 0);
+
+	while (done < iovcnt) {
+		ssize_t n = writev(o->fd, iov + done, iovcnt - done);
+		int ret;
+
+		if (n >= 0) {
+			o->bytes += n;
+			done += advance(iov + done, iovcnt - done, n);
+			continue;
+		}
+		ret = -errno;
+		if (ret == -EINTR)
+			continue;
+		if (ret == -EAGAIN)
+			ret = wait_writable(o->fd);
+		if (ret)
+			return write_failure(o, -ret, err);
+	}
+	return 0;
+}
+
+int output_write(void *output, const struct iovec *iov, int iovcnt, struct vma_error *err)
+{
+	struct output *o = output;
+	struct iovec batch[BATCH];
+	int ret = 0;
+
+	while (iovcnt > 0 && !ret) {
+		int n = iovcnt < BATCH ? iovcnt : BATCH;
+
+		memcpy(batch, iov, n * sizeof(*iov));
+		ret = write_batch(o, batch, n, err);
+		iov += n;
+		iovcnt -= n;
+	}
+	return ret;
+}
+
+/* ---- the end ---------------------------------------------------------- */
+
+/* Pipes and some file systems' directories can't be flushed, and say so with EINVAL or EROFS. */
+static int flush(int fd)
+{
+	if (fsync(fd) == 0 || errno == EINVAL || errno == EROFS)
+		return 0;
+	return -errno;
+}
+
+/* Gives the file its name unless something has that name by now. */
+static int give_name(struct output *o)
+{
+	if (renameat2(o->dir, o->temporary, o->dir, o->name, RENAME_NOREPLACE) == 0)
+		return 0;
+	if (errno != EINVAL && errno != ENOSYS)
+		return -errno;
+	/* This file system can't rename so. A link never replaces anything either. */
+	if (linkat(o->dir, o->temporary, o->dir, o->name, 0) != 0)
+		return -errno;
+	if (unlinkat(o->dir, o->temporary, 0) != 0)
+		return -errno;
+	return 0;
+}
+
+static int commit_file(struct output *o, struct vma_error *err)
+{
+	int ret = flush(o->fd);
+
+	if (!ret && close(o->fd) != 0)
+		ret = -errno;
+	else if (ret)
+		close(o->fd);
+	o->fd = -1;
+	if (ret)
+		return write_failure(o, -ret, err);
+	ret = give_name(o);
+	if (ret == -EEXIST)
+		return vma_fail(err, ret, "%s was created by someone else meanwhile", o->path);
+	if (ret)
+		return vma_fail(err, ret, "cannot give %s its name: %s", o->path, strerror(-ret));
+	return 0;
+}
+
+int output_commit(struct output *o, struct vma_error *err)
+{
+	int ret;
+
+	if (o->dir < 0) {
+		ret = flush(o->fd);
+		if (ret)
+			vma_error_set(err, "cannot write %s: %s", o->path, strerror(-ret));
+		output_free(o);
+		return ret;
+	}
+	ret = commit_file(o, err);
+	if (ret) {
+		output_abort(o);
+		return ret;
+	}
+	ret = flush(o->dir);
+	if (ret)
+		vma_error_set(err, "%s is complete, but its directory cannot be flushed: %s",
+			      o->path, strerror(-ret));
+	output_free(o);
+	return ret;
+}
+
+void output_abort(struct output *o)
+{
+	if (!o)
+		return;
+	if (o->temporary && o->dir >= 0)
+		unlinkat(o->dir, o->temporary, 0);
+	output_free(o);
+}
