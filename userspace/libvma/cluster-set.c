@@ -100,13 +100,10 @@ static int group_to_bitmap(struct group *g)
 	return 0;
 }
 
-static int group_grow(struct group *g)
+static int list_grow(struct group *g)
 {
-	uint16_t *list;
+	uint16_t *list = realloc(g->list, 2 * g->room * sizeof(*list));
 
-	if (g->room >= LIST_MAX)
-		return group_to_bitmap(g);
-	list = realloc(g->list, 2 * g->room * sizeof(*list));
 	if (!list)
 		return -ENOMEM;
 	g->list = list;
@@ -132,33 +129,36 @@ static uint32_t list_place(const struct group *g, uint16_t value)
 	return low;
 }
 
-static int group_add(struct group *g, uint16_t value)
+static int bitmap_add(struct group *g, uint16_t value)
 {
-	uint32_t place;
+	uint64_t *word = &g->bits[value / 64];
+	uint64_t bit = 1ull << (value % 64);
+
+	if (*word & bit)
+		return -EEXIST;
+	*word |= bit;
+	g->count++;
+	return 0;
+}
+
+static int list_add(struct group *g, uint16_t value)
+{
+	uint32_t place = list_place(g, value);
 	int ret;
 
-	if (g->room) {
-		place = list_place(g, value);
-		if (place < g->count && g->list[place] == value)
-			return -EEXIST;
-		if (g->count == g->room) {
-			ret = group_grow(g);
-			if (ret)
-				return ret;
-		}
+	if (place < g->count && g->list[place] == value)
+		return -EEXIST;
+	if (g->count == LIST_MAX) {
+		ret = group_to_bitmap(g);
+		return ret ? ret : bitmap_add(g, value);
 	}
-	if (g->room) {
-		memmove(&g->list[place + 1], &g->list[place],
-			(g->count - place) * sizeof(*g->list));
-		g->list[place] = value;
-	} else {
-		uint64_t *word = &g->bits[value / 64];
-		uint64_t bit = 1ull << (value % 64);
-
-		if (*word & bit)
-			return -EEXIST;
-		*word |= bit;
+	if (g->count == g->room) {
+		ret = list_grow(g);
+		if (ret)
+			return ret;
 	}
+	memmove(&g->list[place + 1], &g->list[place], (g->count - place) * sizeof(*g->list));
+	g->list[place] = value;
 	g->count++;
 	return 0;
 }
@@ -172,7 +172,7 @@ int cluster_set_add(struct cluster_set *s, uint32_t cluster)
 		g = group_make(s, cluster);
 	if (!g)
 		return -ENOMEM;
-	ret = group_add(g, cluster & 0xffff);
+	ret = g->room ? list_add(g, cluster & 0xffff) : bitmap_add(g, cluster & 0xffff);
 	if (!ret)
 		s->count++;
 	return ret;

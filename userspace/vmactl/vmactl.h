@@ -35,4 +35,7 @@ void complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 int usage_error(const struct command *cmd, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* For getopt() with a ':' first in its string: c is ':' or '?'; returns EXIT_USAGE. */
+int option_error(const struct command *cmd, int c, char **argv);
+
 #endif /* VMACTL_H */

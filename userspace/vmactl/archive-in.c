@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "vmactl/archive-in.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "libvma/text.h"
+#include "vmactl/stop.h"
+#include "vmactl/vmactl.h"
+
+struct archive_in {
+	int fd;
+	int stop_fd;
+	struct decoder *decoder;
+	struct vma_reader *reader;
+};
+
+static ssize_t read_fd(void *ctx, void *buf, size_t len, struct vma_error *err)
+{
+	const struct archive_in *in = ctx;
+	size_t done = 0;
+
+	while (done < len) {
+		ssize_t n;
+		int ret = stop_wait_readable(in->stop_fd, in->fd, err);
+
+		if (ret)
+			return ret;
+		n = read(in->fd, (char *)buf + done, len - done);
+		if (n < 0 && (errno == EINTR || errno == EAGAIN))
+			continue;
+		/* Not errno itself: some of what devices fail with means "damaged" in the layers above. */
+		if (n < 0)
+			return vma_fail(err, -EIO, "cannot read: %s", strerror(errno));
+		if (!n)
+			break;
+		done += n;
+	}
+	return done;
+}
+
+static int open_fd(const char *path, struct vma_error *err)
+{
+	struct stat st;
+	int fd;
+
+	if (strcmp(path, "-") == 0) {
+		if (isatty(STDIN_FILENO))
+			return vma_fail(err, -EINVAL,
+					"is a terminal: redirect it, or give the path of an archive");
+		return STDIN_FILENO;
+	}
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return vma_fail(err, -errno, "cannot open: %s", strerror(errno));
+	if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
+		close(fd);
+		return vma_fail(err, -EISDIR, "is a directory, not an archive");
+	}
+	posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+	return fd;
+}
+
+int archive_in_open(struct archive_in **out, const char *path, int stop_fd, struct vma_error *err)
+{
+	struct archive_in *in = calloc(1, sizeof(*in));
+	int ret;
+
+	if (!in)
+		return vma_fail(err, -ENOMEM, "out of memory");
+	in->stop_fd = stop_fd;
+	in->fd = open_fd(path, err);
+	ret = in->fd < 0 ? in->fd : decoder_new(&in->decoder, read_fd, in, err);
+	if (!ret)
+		ret = vma_reader_open(&in->reader, decoder_read, in->decoder, err);
+	if (ret) {
+		archive_in_close(in);
+		return ret;
+	}
+	*out = in;
+	return 0;
+}
+
+void archive_in_close(struct archive_in *in)
+{
+	if (!in)
+		return;
+	vma_reader_free(in->reader);
+	decoder_free(in->decoder);
+	if (in->fd > STDIN_FILENO)
+		close(in->fd);
+	free(in);
+}
+
+struct vma_reader *archive_in_reader(struct archive_in *in)
+{
+	return in->reader;
+}
+
+const struct vma_header *archive_in_header(const struct archive_in *in)
+{
+	return vma_reader_header(in->reader);
+}
+
+enum codec_kind archive_in_codec(const struct archive_in *in)
+{
+	return decoder_kind(in->decoder);
+}
+
+const char *archive_in_name(const char *path)
+{
+	return strcmp(path, "-") == 0 ? "standard input" : path;
+}
+
+int archive_in_exit_code(int error)
+{
+	switch (error) {
+	case -EBADMSG:
+	case -ENODATA:
+	case -EPROTONOSUPPORT:
+	case -EFBIG:
+		return EXIT_BAD_ARCHIVE;
+	case -EINTR:
+		return EXIT_INTERRUPTED;
+	default:
+		return EXIT_FAILED;
+	}
+}

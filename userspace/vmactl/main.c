@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The command table, help, and the two ways to complain. */
+#include "vmactl/vmactl.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define VERSION		"0.1.0"
+
+static const struct command *const commands[] = {
+	&cmd_backup, &cmd_status, &cmd_list, &cmd_config, &cmd_verify, &cmd_extract,
+};
+
+#define NR_COMMANDS	(sizeof(commands) / sizeof(commands[0]))
+
+/* One line, whatever is in it: paths and messages may hold control characters. */
+static void print_line(const char *prefix, const char *text)
+{
+	fputs(prefix, stderr);
+	for (; *text; text++) {
+		unsigned char c = *text;
+
+		if (c < 0x20 || c == 0x7f)
+			fprintf(stderr, "\\x%02x", c);
+		else
+			putc(c, stderr);
+	}
+	putc('\n', stderr);
+}
+
+void complain(const char *fmt, ...)
+{
+	char text[8192];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	print_line("vmactl: ", text);
+}
+
+int usage_error(const struct command *cmd, const char *fmt, ...)
+{
+	char text[8192], prefix[64];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	snprintf(prefix, sizeof(prefix), "vmactl %s: ", cmd->name);
+	print_line(prefix, text);
+	fprintf(stderr, "Try \"vmactl %s --help\".\n", cmd->name);
+	return EXIT_USAGE;
+}
+
+int option_error(const struct command *cmd, int c, char **argv)
+{
+	const char *arg = argv[optind - 1];
+
+	if (c == ':')
+		return usage_error(cmd, "%s needs an argument", arg);
+	/* Of short options in a row getopt() stops within the argument, and names the letter. */
+	if (optopt && strncmp(arg, "--", 2) != 0)
+		return usage_error(cmd, "unknown option -%c", optopt);
+	return usage_error(cmd, "unknown option %s", arg);
+}
+
+static const struct command *find_command(const char *name)
+{
+	for (size_t i = 0; i < NR_COMMANDS; i++)
+		if (strcmp(commands[i]->name, name) == 0)
+			return commands[i];
+	return NULL;
+}
+
+static int command_help(const struct command *cmd)
+{
+	printf("Usage: vmactl %s %s\n%s\n", cmd->name, cmd->usage, cmd->help);
+	return EXIT_OK;
+}
+
+static void general_help(FILE *to)
+{
+	fputs("Usage: vmactl COMMAND [ARGUMENT]...\n"
+	      "Backs up running virtual machines into VMA archives, and reads such archives.\n\n",
+	      to);
+	for (size_t i = 0; i < NR_COMMANDS; i++)
+		fprintf(to, "  %-10s%s\n", commands[i]->name, commands[i]->help);
+	fputs("\n\"vmactl help COMMAND\" tells more about one of them, \"vmactl --version\" the version.\n"
+	      "Exit codes: 0 done; 1 failed; 2 bad command line; 3 the archive is damaged or\n"
+	      "incomplete; 4 the instant of the backup was lost; 5 interrupted by a signal.\n",
+	      to);
+}
+
+static int unknown_command(const char *name)
+{
+	complain("there is no command \"%s\"; \"vmactl --help\" lists them", name);
+	return EXIT_USAGE;
+}
+
+static int help(const char *name)
+{
+	const struct command *cmd;
+
+	if (!name) {
+		general_help(stdout);
+		return EXIT_OK;
+	}
+	cmd = find_command(name);
+	return cmd ? command_help(cmd) : unknown_command(name);
+}
+
+static bool wants_help(int argc, char **argv)
+{
+	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+		if (strcmp(argv[i], "--help") == 0)
+			return true;
+	return false;
+}
+
+static int run(int argc, char **argv)
+{
+	const struct command *cmd;
+
+	if (argc < 2) {
+		general_help(stderr);
+		return EXIT_USAGE;
+	}
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+		return help(NULL);
+	if (strcmp(argv[1], "help") == 0)
+		return help(argv[2]);
+	if (strcmp(argv[1], "--version") == 0) {
+		puts("vmactl " VERSION);
+		return EXIT_OK;
+	}
+	cmd = find_command(argv[1]);
+	if (!cmd)
+		return unknown_command(argv[1]);
+	if (wants_help(argc - 1, argv + 1))
+		return command_help(cmd);
+	return cmd->run(argc - 1, argv + 1);
+}
+
+int main(int argc, char **argv)
+{
+	int code;
+
+	/* A reader that went away and a file that may not grow are errors, not deaths. */
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
+	code = run(argc, argv);
+	if (fflush(stdout) != 0 || ferror(stdout)) {
+		complain("cannot write standard output: %s", strerror(errno));
+		if (code == EXIT_OK)
+			code = EXIT_FAILED;
+	}
+	return code;
+}

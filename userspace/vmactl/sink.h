@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * sink: where the content of one device goes when it is extracted.
+ *
+ * A new file becomes sparse: what is all zero is never written. A block device
+ * holds something already, so there zeroes are written too.
+ */
+#ifndef SINK_H
+#define SINK_H
+
+#include "libvma/vma.h"
+
+struct sink;
+
+/* A new file that the caller has created at fd; the sink closes it. */
+int sink_new_file(struct sink **s, int fd, const char *path, uint64_t size, struct vma_error *err);
+
+/*
+ * A block device that is large enough and not in use, or a new file that gets
+ * its name in sink_commit().
+ */
+int sink_open(struct sink **s, const char *path, uint64_t size, struct vma_error *err);
+
+int sink_write(struct sink *s, const struct vma_cluster *c, struct vma_error *err);
+
+/* All of it on disk, under its name; frees s. */
+int sink_commit(struct sink *s, struct vma_error *err);
+
+/*
+ * Removes what sink_open() created; frees s. NULL is allowed. Returns whether
+ * a block device is left overwritten in part.
+ */
+bool sink_abort(struct sink *s);
+
+const char *sink_path(const struct sink *s);
+
+#endif /* SINK_H */

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "vmactl/stop.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+
+#include "libvma/text.h"
+
+int stop_open(struct vma_error *err)
+{
+	sigset_t set;
+	int fd;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (fd < 0)
+		return vma_fail(err, -errno, "cannot watch for signals: %s", strerror(errno));
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	return fd;
+}
+
+bool stop_requested(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	return fd >= 0 && poll(&p, 1, 0) > 0;
+}
+
+int stop_wait_readable(int stop_fd, int fd, struct vma_error *err)
+{
+	struct pollfd p[] = {
+		{ .fd = stop_fd, .events = POLLIN },
+		{ .fd = fd, .events = POLLIN },
+	};
+
+	while (poll(p, 2, -1) < 0)
+		if (errno != EINTR)
+			return vma_fail(err, -errno, "cannot wait for data: %s", strerror(errno));
+	if (p[0].revents)
+		return vma_fail(err, -EINTR, "interrupted by a signal");
+	return 0;
+}
