@@ -9,8 +9,9 @@
 
 #include <libdevmapper.h>
 
-#include "devices/fail.h"
+#include "devices/dmlog.h"
 #include "devices/target.h"
+#include "libvma/text.h"
 
 #define TARGET_TYPE	"vmabackup"
 #define SECTOR_SIZE	512
@@ -148,7 +149,7 @@ int target_parse_info(const char *line, struct target_info *info, struct vma_err
 		info->sector = parse_number(&f, word, UINT64_MAX);
 	}
 	if (f.bad)
-		return dev_fail(err, -EPROTO, "cannot understand the target's status \"%s\"", line);
+		return vma_fail(err, -EPROTO, "cannot understand the target's status \"%s\"", line);
 	return 0;
 }
 
@@ -176,7 +177,7 @@ int target_parse_table(const char *line, struct target_table *table, struct vma_
 		}
 	}
 	if (f.bad)
-		return dev_fail(err, -EPROTO, "cannot understand the target's table \"%s\"", line);
+		return vma_fail(err, -EPROTO, "cannot understand the target's table \"%s\"", line);
 	return 0;
 }
 
@@ -229,19 +230,19 @@ int target_find(dev_t dev, struct target *t, struct vma_error *err)
 
 	memset(t, 0, sizeof(*t));
 	t->dev = dev;
-	dev_quiet_libdevmapper();
+	dmlog_capture();
 	table = query(DM_DEVICE_TABLE, dev, &info);
 	if (!table) {
 		r = -errno;
 		if (r == -ENXIO || r == -ENODEV || r == -EINVAL)
-			return dev_fail(err, -ENODEV, "%u:%u is not a device-mapper device",
+			return vma_fail(err, -ENODEV, "%u:%u is not a device-mapper device",
 					major(dev), minor(dev));
-		return dev_fail(err, r, "cannot ask device-mapper about %u:%u: %s", major(dev),
+		return vma_fail(err, r, "cannot ask device-mapper about %u:%u: %s", major(dev),
 				minor(dev), strerror(-r));
 	}
 	line = only_target(table, &sectors);
 	if (!line) {
-		r = dev_fail(err, -ENODEV, "%s has no vmabackup target as its whole table",
+		r = vma_fail(err, -ENODEV, "%s has no vmabackup target as its whole table",
 			     dm_task_get_name(table));
 		goto out;
 	}
@@ -256,7 +257,7 @@ int target_find(dev_t dev, struct target *t, struct vma_error *err)
 	status = query(DM_DEVICE_STATUS, dev, &info);
 	line = status ? only_target(status, &sectors) : NULL;
 	if (!line)
-		r = dev_fail(err, -ENODEV, "%s changed while it was looked at", t->name);
+		r = vma_fail(err, -ENODEV, "%s changed while it was looked at", t->name);
 	else
 		r = target_parse_info(line, &t->info, err);
 	if (status)
@@ -295,14 +296,14 @@ int target_for_each(int (*fn)(void *ctx, const struct target *t), void *ctx,
 	struct dm_names *names;
 	int r;
 
-	dev_quiet_libdevmapper();
+	dmlog_capture();
 	task = dm_task_create(DM_DEVICE_LIST);
 	if (!task)
-		return dev_fail(err, -ENOMEM, "out of memory");
+		return vma_fail(err, -ENOMEM, "out of memory");
 	if (!dm_task_run(task)) {
 		r = -dm_task_get_errno(task);
-		r = dev_fail(err, r ? r : -ENODEV, "cannot list device-mapper devices: %s",
-			     dev_libdevmapper_message());
+		r = vma_fail(err, r ? r : -ENODEV, "cannot list device-mapper devices: %s",
+			     dmlog_message());
 	} else {
 		names = dm_task_get_names(task);
 		r = names ? visit_names(names, fn, ctx, err) : 0;

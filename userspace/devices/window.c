@@ -31,8 +31,9 @@
 
 #include <libdevmapper.h>
 
-#include "devices/fail.h"
+#include "devices/dmlog.h"
 #include "devices/window.h"
+#include "libvma/text.h"
 
 /*
  * libdevmapper allocates an ioctl buffer of 16 KiB for each call; with its
@@ -225,7 +226,7 @@ static int start_watchdog(struct window *w, struct vma_error *err)
 	ssize_t n;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) < 0)
-		return dev_fail(err, -errno, "cannot make a socket pair: %s", strerror(errno));
+		return vma_fail(err, -errno, "cannot make a socket pair: %s", strerror(errno));
 	/* All signals stay blocked in the child: only the parent's end ends it. */
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, &old);
@@ -238,14 +239,14 @@ static int start_watchdog(struct window *w, struct vma_error *err)
 	close(sockets[1]);
 	if (w->watchdog < 0) {
 		close(sockets[0]);
-		return dev_fail(err, -errno, "cannot start the watchdog: %s", strerror(errno));
+		return vma_fail(err, -errno, "cannot start the watchdog: %s", strerror(errno));
 	}
 	w->socket = sockets[0];
 	do {
 		n = read(w->socket, &byte, 1);
 	} while (n < 0 && errno == EINTR);
 	if (n != 1)
-		return dev_fail(err, -ECHILD, "the watchdog of the suspended disks did not start");
+		return vma_fail(err, -ECHILD, "the watchdog of the suspended disks did not start");
 	return 0;
 }
 
@@ -257,10 +258,10 @@ int window_new(struct window **out, const dev_t *disks, unsigned int n, struct v
 	int r;
 
 	if (!n || n > WINDOW_MAX_DISKS)
-		return dev_fail(err, -EINVAL, "%u disks cannot be suspended together", n);
+		return vma_fail(err, -EINVAL, "%u disks cannot be suspended together", n);
 	w = calloc(1, sizeof(*w));
 	if (!w)
-		return dev_fail(err, -ENOMEM, "out of memory");
+		return vma_fail(err, -ENOMEM, "out of memory");
 	w->n = n;
 	w->socket = -1;
 	memcpy(w->disks, disks, n * sizeof(*disks));
@@ -268,9 +269,9 @@ int window_new(struct window **out, const dev_t *disks, unsigned int n, struct v
 			 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (w->shared == MAP_FAILED) {
 		free(w);
-		return dev_fail(err, -ENOMEM, "out of memory");
+		return vma_fail(err, -ENOMEM, "out of memory");
 	}
-	dev_quiet_libdevmapper();
+	dmlog_capture();
 	r = start_watchdog(w, err);
 	if (r) {
 		window_free(w);
@@ -316,18 +317,18 @@ static int check_disk(dev_t dev, struct vma_error *err)
 	int r = 0;
 
 	if (!task)
-		return dev_fail(err, -ENOMEM, "out of memory");
+		return vma_fail(err, -ENOMEM, "out of memory");
 	if (!dm_task_run(task) || !dm_task_get_info(task, &info) || !info.exists) {
 		dm_task_destroy(task);
-		return dev_fail(err, -ENODEV, "device %u:%u is gone", major(dev), minor(dev));
+		return vma_fail(err, -ENODEV, "device %u:%u is gone", major(dev), minor(dev));
 	}
 	name = dm_task_get_name(task);
 	if (info.suspended)
-		r = dev_fail(err, -EBUSY,
+		r = vma_fail(err, -EBUSY,
 			     "/dev/mapper/%s is suspended by somebody else; try again when that has ended, or: dmsetup resume %s",
 			     name, name);
 	else if (info.inactive_table)
-		r = dev_fail(err, -EBUSY,
+		r = vma_fail(err, -EBUSY,
 			     "/dev/mapper/%s has a table loaded that a resume would activate; try again when that has ended, or: dmsetup clear %s",
 			     name, name);
 	dm_task_destroy(task);
@@ -365,10 +366,10 @@ int window_prepare(struct window *w, const int *fds, struct vma_error *err)
 		w->resume[i] = new_task(DM_DEVICE_RESUME, w->disks[i]);
 		if (!w->suspend[i] || !w->resume[i] ||
 		    (!may_be_mounted(fds[i]) && !dm_task_skip_lockfs(w->suspend[i])))
-			return dev_fail(err, -ENOMEM, "out of memory");
+			return vma_fail(err, -ENOMEM, "out of memory");
 	}
 	if (reserve_heap(w->n * (1 + RESUME_TRIES)))
-		return dev_fail(err, -ENOMEM, "out of memory");
+		return vma_fail(err, -ENOMEM, "out of memory");
 	touch_stack();
 	return 0;
 }

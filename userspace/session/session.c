@@ -6,8 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -15,6 +13,7 @@
 #include <unistd.h>
 
 #include "session/session.h"
+#include "libvma/text.h"
 
 #define DEVICE_PATH "/dev/" VMABACKUP_DEVICE_NAME
 
@@ -30,17 +29,6 @@ struct session {
 	size_t length;
 };
 
-__attribute__((format(printf, 3, 4)))
-static int fail(struct vma_error *err, int error, const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(err->text, sizeof(err->text), fmt, args);
-	va_end(args);
-	return error;
-}
-
 int session_open(struct session **out, struct vma_error *err)
 {
 	struct vmabackup_info info = { 0 };
@@ -49,27 +37,26 @@ int session_open(struct session **out, struct vma_error *err)
 
 	s = calloc(1, sizeof(*s));
 	if (!s)
-		return fail(err, -ENOMEM, "out of memory");
+		return vma_fail(err, -ENOMEM, "out of memory");
 	s->fd = open(DEVICE_PATH, O_RDWR | O_CLOEXEC);
 	if (s->fd < 0) {
 		error = -errno;
 		if (error == -ENOENT || error == -ENXIO || error == -ENODEV)
-			fail(err, error, "%s is not there; load the module: modprobe dm-vmabackup",
+			vma_error_set(err, "%s is not there; load the module: modprobe dm-vmabackup",
 			     DEVICE_PATH);
 		else
-			fail(err, error, "cannot open %s: %s", DEVICE_PATH, strerror(-error));
+			vma_error_set(err, "cannot open %s: %s", DEVICE_PATH, strerror(-error));
 		goto out_free;
 	}
 	if (ioctl(s->fd, VMABACKUP_IOC_INFO, &info) < 0) {
 		error = -errno;
-		fail(err, error, "%s does not answer as dm-vmabackup does: %s", DEVICE_PATH,
+		vma_error_set(err, "%s does not answer as dm-vmabackup does: %s", DEVICE_PATH,
 		     strerror(-error));
 		goto out_close;
 	}
 	if (info.abi_version != VMABACKUP_ABI_VERSION) {
 		error = -EPROTONOSUPPORT;
-		fail(err, error,
-		     "the loaded module speaks protocol version %u, this vmactl speaks %u; install the same release of both",
+		vma_error_set(err, "the loaded module speaks protocol version %u, this vmactl speaks %u; install the same release of both",
 		     info.abi_version, VMABACKUP_ABI_VERSION);
 		goto out_close;
 	}
@@ -104,22 +91,22 @@ int session_add_disk(struct session *s, int fd, const char *name, struct session
 		error = -errno;
 		switch (error) {
 		case -EBUSY:
-			return fail(err, error,
+			return vma_fail(err, error,
 				    "disk %s is in another backup session; wait for it to end",
 				    name);
 		case -EEXIST:
-			return fail(err, error, "disk %s is in this backup already", name);
+			return vma_fail(err, error, "disk %s is in this backup already", name);
 		case -ENODEV:
 		case -ENOTBLK:
-			return fail(err, error,
+			return vma_fail(err, error,
 				    "disk %s has no vmabackup target as its whole table", name);
 		case -ENOSPC:
-			return fail(err, error, "disk %s is one too many: at most %u in a backup",
+			return vma_fail(err, error, "disk %s is one too many: at most %u in a backup",
 				    name, VMABACKUP_MAX_DISKS);
 		case -ENOMEM:
-			return fail(err, error, "the kernel has no memory for disk %s", name);
+			return vma_fail(err, error, "the kernel has no memory for disk %s", name);
 		default:
-			return fail(err, error, "cannot add disk %s to the session: %s", name,
+			return vma_fail(err, error, "cannot add disk %s to the session: %s", name,
 				    strerror(-error));
 		}
 	}
@@ -127,7 +114,7 @@ int session_add_disk(struct session *s, int fd, const char *name, struct session
 	    add.chunk_size < VMABACKUP_MIN_CHUNK || add.chunk_size > VMABACKUP_MAX_CHUNK ||
 	    (add.chunk_size & (add.chunk_size - 1)) || !add.size ||
 	    add.nr_chunks != (add.size - 1) / add.chunk_size + 1)
-		return fail(err, -EPROTO, "disk %s: the kernel gives an impossible geometry", name);
+		return vma_fail(err, -EPROTO, "disk %s: the kernel gives an impossible geometry", name);
 	s->chunk_size[add.disk] = add.chunk_size;
 	s->nr_chunks[add.disk] = add.nr_chunks;
 	s->nr_disks++;
@@ -155,28 +142,28 @@ int session_setup_slots(struct session *s, unsigned int nr_slots, unsigned int r
 	if (ioctl(s->fd, VMABACKUP_IOC_SETUP_SLOTS, &setup) < 0) {
 		error = -errno;
 		if (error == -E2BIG)
-			return fail(err, error,
+			return vma_fail(err, error,
 				    "%u slots of %u bytes are more than the module allows (%llu bytes); use fewer --slots or raise its max_slot_memory_mb",
 				    nr_slots, s->slot_size, (unsigned long long)s->max_slot_memory);
 		if (error == -ENOMEM)
-			return fail(err, error,
+			return vma_fail(err, error,
 				    "the kernel has no memory for %u slots of %u bytes; use fewer --slots",
 				    nr_slots, s->slot_size);
-		return fail(err, error, "cannot set up %u slots: %s", nr_slots, strerror(-error));
+		return vma_fail(err, error, "cannot set up %u slots: %s", nr_slots, strerror(-error));
 	}
 	if (setup.length < wanted || setup.length > SIZE_MAX)
-		return fail(err, -EPROTO, "the kernel gives %llu bytes for %llu of slots",
+		return vma_fail(err, -EPROTO, "the kernel gives %llu bytes for %llu of slots",
 			    (unsigned long long)setup.length, (unsigned long long)wanted);
 	slots = mmap(NULL, setup.length, PROT_READ, MAP_SHARED, s->fd, 0);
 	if (slots == MAP_FAILED) {
 		error = -errno;
-		return fail(err, error, "cannot map the slots: %s", strerror(-error));
+		return vma_fail(err, error, "cannot map the slots: %s", strerror(-error));
 	}
 	/* A child that kept the mapping would keep the session alive. */
 	if (madvise(slots, setup.length, MADV_DONTFORK) < 0) {
 		error = -errno;
 		munmap(slots, setup.length);
-		return fail(err, error, "cannot keep the slots from children: %s",
+		return vma_fail(err, error, "cannot keep the slots from children: %s",
 			    strerror(-error));
 	}
 	s->slots = slots;
@@ -211,7 +198,7 @@ int session_fetch(struct session *s, unsigned int disk, uint64_t first, uint64_t
 	if (ioctl(s->fd, VMABACKUP_IOC_FETCH, &range) == 0)
 		return 0;
 	error = -errno;
-	return fail(err, error, "cannot fetch chunks %llu+%llu of disk %u: %s",
+	return vma_fail(err, error, "cannot fetch chunks %llu+%llu of disk %u: %s",
 		    (unsigned long long)first, (unsigned long long)count, disk, strerror(-error));
 }
 
@@ -226,7 +213,7 @@ int session_forget(struct session *s, unsigned int disk, uint64_t first, uint64_
 		return 0;
 	}
 	error = -errno;
-	return fail(err, error, "cannot forget chunks %llu+%llu of disk %u: %s",
+	return vma_fail(err, error, "cannot forget chunks %llu+%llu of disk %u: %s",
 		    (unsigned long long)first, (unsigned long long)count, disk, strerror(-error));
 }
 
@@ -254,16 +241,16 @@ int session_reap(struct session *s, const uint32_t *releases, unsigned int *nr_r
 	if (ioctl(s->fd, VMABACKUP_IOC_REAP, &reap) < 0) {
 		error = -errno;
 		*nr_releases = reap.nr_released <= *nr_releases ? reap.nr_released : 0;
-		return fail(err, error, "cannot take chunks from the session: %s",
+		return vma_fail(err, error, "cannot take chunks from the session: %s",
 			    strerror(-error));
 	}
 	*nr_releases = reap.nr_released;
 	if (reap.nr_completions > max)
-		return fail(err, -EPROTO, "the kernel delivered %u chunks where %u were asked for",
+		return vma_fail(err, -EPROTO, "the kernel delivered %u chunks where %u were asked for",
 			    reap.nr_completions, max);
 	for (i = 0; i < reap.nr_completions; i++)
 		if (!completion_is_sane(s, &completions[i]))
-			return fail(err, -EPROTO, "the kernel delivered an impossible chunk");
+			return vma_fail(err, -EPROTO, "the kernel delivered an impossible chunk");
 	return (int)reap.nr_completions;
 }
 
@@ -288,7 +275,7 @@ int session_status(struct session *s, struct vmabackup_status *status, struct vm
 	if (ioctl(s->fd, VMABACKUP_IOC_STATUS, status) == 0)
 		return 0;
 	error = -errno;
-	return fail(err, error, "cannot read the session's status: %s", strerror(-error));
+	return vma_fail(err, error, "cannot read the session's status: %s", strerror(-error));
 }
 
 const char *session_reason_word(unsigned int reason)

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The command line of vmactl backup, and the config files that it names. */
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "libvma/text.h"
+#include "vmactl/backup.h"
+#include "vmactl/vmactl.h"
+
+/* More than any device can do, and far from where sums would overflow. */
+#define MAX_RATE	(1ull << 50)
+
+static int parse_disk(struct backup *b, const char *arg, struct vma_error *err)
+{
+	const char *path = strchr(arg, '=');
+	struct backup_disk *d;
+
+	if (!path || path == arg || !path[1])
+		return vma_fail(err, -EINVAL, "--disk %s: NAME=DEVICE is wanted", arg);
+	if (b->nr_disks == VMABACKUP_MAX_DISKS)
+		return vma_fail(err, -EINVAL, "at most %u disks fit in an archive",
+				   VMABACKUP_MAX_DISKS);
+	d = &b->disks[b->nr_disks];
+	d->name = strndup(arg, (size_t)(path - arg));
+	if (!d->name)
+		return vma_fail(err, -ENOMEM, "out of memory");
+	d->path = path + 1;
+	d->fd = -1;
+	b->nr_disks++;
+	if (!strcmp(d->name, "vmstate"))
+		return vma_fail(err, -EINVAL, "the disk name vmstate is reserved by the format");
+	return 0;
+}
+
+static int read_config(struct backup_config *c, const char *path, struct vma_error *err)
+{
+	struct stat st;
+	ssize_t n;
+	int fd, r = 0;
+
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return vma_fail(err, -errno, "--config %s: %s", path, strerror(errno));
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+		r = vma_fail(err, -EINVAL, "--config %s: not a regular file", path);
+		goto out;
+	}
+	/* One byte more than fits tells that it is too large. */
+	c->data = malloc(VMA_MAX_BLOB + 1);
+	if (!c->data) {
+		r = vma_fail(err, -ENOMEM, "out of memory");
+		goto out;
+	}
+	while (c->size <= VMA_MAX_BLOB) {
+		n = read(fd, c->data + c->size, VMA_MAX_BLOB + 1 - c->size);
+		if (n < 0) {
+			r = vma_fail(err, -errno, "--config %s: %s", path, strerror(errno));
+			goto out;
+		}
+		if (!n)
+			goto out;
+		c->size += (size_t)n;
+	}
+	r = vma_fail(err, -E2BIG, "--config %s: larger than %u bytes, which is what the format takes",
+			path, VMA_MAX_BLOB);
+out:
+	close(fd);
+	return r;
+}
+
+static int parse_config(struct backup *b, const char *path, struct vma_error *err)
+{
+	struct backup_config *c = &b->configs[b->nr_configs];
+	const char *base = strrchr(path, '/');
+
+	if (b->nr_configs == VMA_MAX_CONFIGS)
+		return vma_fail(err, -EINVAL, "at most %u config files fit in an archive",
+				   VMA_MAX_CONFIGS);
+	b->nr_configs++;
+	c->name = strdup(base ? base + 1 : path);
+	if (!c->name)
+		return vma_fail(err, -ENOMEM, "out of memory");
+	return read_config(c, path, err);
+}
+
+static int parse_rate(const char *text, uint64_t *rate, struct vma_error *err)
+{
+	unsigned int shift = 0;
+	char *end;
+
+	errno = 0;
+	*rate = isdigit((unsigned char)text[0]) ? strtoull(text, &end, 10) : 0;
+	if (!*rate || errno)
+		goto bad;
+	switch (*end) {
+	case 'K':
+		shift = 10;
+		break;
+	case 'M':
+		shift = 20;
+		break;
+	case 'G':
+		shift = 30;
+		break;
+	}
+	if (shift)
+		end++;
+	if (*end || *rate > MAX_RATE >> shift)
+		goto bad;
+	*rate <<= shift;
+	return 0;
+bad:
+	return vma_fail(err, -EINVAL,
+			   "--bwlimit %s: bytes per second are wanted, like 500K, 80M or 1G", text);
+}
+
+static int parse_slots(const char *text, unsigned int *slots, struct vma_error *err)
+{
+	unsigned long n = 0;
+	char *end = NULL;
+
+	errno = 0;
+	if (isdigit((unsigned char)text[0]))
+		n = strtoul(text, &end, 10);
+	if (errno || !end || *end || n < VMABACKUP_MIN_SLOTS || n > VMABACKUP_MAX_SLOTS)
+		return vma_fail(err, -EINVAL, "--slots %s: a number from %u to %u is wanted",
+				   text, VMABACKUP_MIN_SLOTS, VMABACKUP_MAX_SLOTS);
+	*slots = (unsigned int)n;
+	return 0;
+}
+
+static int parse_option(struct backup *b, int c, struct vma_error *err)
+{
+	switch (c) {
+	case 'd':
+		return parse_disk(b, optarg, err);
+	case 'c':
+		return parse_config(b, optarg, err);
+	case 'o':
+		b->opt.output = optarg;
+		return 0;
+	case 'z':
+		b->opt.compress = optarg;
+		return codec_parse(optarg, &b->opt.codec, err);
+	case 'b':
+		return parse_rate(optarg, &b->opt.bwlimit, err);
+	case 's':
+		return parse_slots(optarg, &b->opt.slots, err);
+	case 'p':
+		b->opt.progress = true;
+		return 0;
+	case 'j':
+		b->opt.summary = optarg;
+		return 0;
+	default:
+		return vma_fail(err, -EINVAL, "unknown option");
+	}
+}
+
+/* libvma knows what names are good: a header that is thrown away asks it. */
+static int check_names(const struct backup *b, struct vma_error *err)
+{
+	static const uint8_t uuid[16];
+	struct vma_header *h = vma_header_new(uuid, 0);
+	unsigned int i;
+	int r = h ? 0 : vma_fail(err, -ENOMEM, "out of memory");
+
+	for (i = 0; r >= 0 && i < b->nr_disks; i++)
+		r = vma_header_add_device(h, b->disks[i].name, VMA_BLOCK_SIZE, err);
+	for (i = 0; r >= 0 && i < b->nr_configs; i++)
+		r = vma_header_add_config(h, b->configs[i].name, b->configs[i].data,
+					  b->configs[i].size, err);
+	vma_header_free(h);
+	return r < 0 ? r : 0;
+}
+
+int backup_parse(struct backup *b, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "disk", required_argument, NULL, 'd' },
+		{ "config", required_argument, NULL, 'c' },
+		{ "output", required_argument, NULL, 'o' },
+		{ "compress", required_argument, NULL, 'z' },
+		{ "bwlimit", required_argument, NULL, 'b' },
+		{ "slots", required_argument, NULL, 's' },
+		{ "progress", no_argument, NULL, 'p' },
+		{ "json-summary", required_argument, NULL, 'j' },
+		{ NULL, 0, NULL, 0 },
+	};
+	struct vma_error err;
+	int c;
+
+	b->opt.compress = "none";
+	while ((c = getopt_long(argc, argv, ":o:", options, NULL)) != -1) {
+		if (c == '?' || c == ':')
+			return option_error(&cmd_backup, c, argv);
+		if (parse_option(b, c, &err))
+			return usage_error(&cmd_backup, "%s", err.text);
+	}
+	if (optind < argc)
+		return usage_error(&cmd_backup, "unexpected argument %s", argv[optind]);
+	if (!b->nr_disks)
+		return usage_error(&cmd_backup, "no --disk was given");
+	if (!b->opt.output || !b->opt.output[0])
+		return usage_error(&cmd_backup, "no --output was given");
+	if (check_names(b, &err))
+		return usage_error(&cmd_backup, "%s", err.text);
+	return EXIT_OK;
+}

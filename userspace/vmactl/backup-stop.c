@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Being told to stop. SIGINT, SIGTERM and SIGHUP set a flag that the pump looks
+ * at, and the backup ends in good order. It can't look while it waits for the
+ * reader of a pipe; nothing has to be tidied up then, the session ends with the
+ * process, so after STOP_GRACE_S it just exits.
+ */
+#include <signal.h>
+#include <unistd.h>
+
+#include "vmactl/backup.h"
+#include "vmactl/vmactl.h"
+
+/* Many rounds of the pump, and still not long for who pressed Ctrl-C. */
+#define STOP_GRACE_S	3
+
+volatile sig_atomic_t backup_stop;
+
+static volatile sig_atomic_t to_pipe;
+
+static void on_stop(int signal)
+{
+	(void)signal;
+	backup_stop = 1;
+	if (to_pipe)
+		alarm(STOP_GRACE_S);
+}
+
+static void on_alarm(int signal)
+{
+	static const char text[] =
+		"vmactl: stopped by a signal while standard output took no more\n";
+
+	(void)signal;
+	if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
+		_exit(EXIT_INTERRUPTED);
+	_exit(EXIT_INTERRUPTED);
+}
+
+void backup_catch_signals(bool output_is_pipe)
+{
+	struct sigaction stop = { .sa_handler = on_stop, .sa_flags = SA_RESTART };
+	struct sigaction late = { .sa_handler = on_alarm };
+
+	to_pipe = output_is_pipe;
+	sigaction(SIGALRM, &late, NULL);
+	sigaction(SIGINT, &stop, NULL);
+	sigaction(SIGTERM, &stop, NULL);
+	sigaction(SIGHUP, &stop, NULL);
+}

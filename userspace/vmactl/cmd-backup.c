@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * vmactl backup: the command line and the order of things.
+ *
+ * Whatever can go wrong is tried before a disk is touched: arguments, config
+ * files, the archive's place, the header's bytes in it. Then comes the instant;
+ * from there on every way out first ends the session, so that guests go on,
+ * and then removes what was written.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "libvma/text.h"
+#include "vmactl/backup.h"
+#include "vmactl/vmactl.h"
+
+#ifndef PR_SET_IO_FLUSHER
+#define PR_SET_IO_FLUSHER 57
+#endif
+
+/*
+ * Stack of the compressor's threads. Locked memory includes all of a stack:
+ * the usual 8 MiB would cost more than the slots. zstd needs far less than this.
+ */
+#define THREAD_STACK	(1u << 20)
+
+/* Compressing threads at most: more than this outruns any disk. */
+#define MAX_THREADS	16
+
+uint64_t backup_now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* ---- making ready ---------------------------------------------------- */
+
+/* Everything that needs no disk and leaves nothing behind. */
+static int check_output(const struct backup *b, struct vma_error *err)
+{
+	struct stat st;
+
+	if (strcmp(b->opt.output, "-") && lstat(b->opt.output, &st) == 0)
+		return vma_fail(err, -EEXIST, "%s exists; an archive is never overwritten",
+				   b->opt.output);
+	return 0;
+}
+
+/* Better now than after hours. */
+static int check_summary(const struct backup *b, struct vma_error *err)
+{
+	const char *path = b->opt.summary, *slash;
+	char *dir;
+	int r = 0;
+
+	if (!path)
+		return 0;
+	slash = strrchr(path, '/');
+	dir = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+	if (!dir)
+		return vma_fail(err, -ENOMEM, "out of memory");
+	if ((slash && !slash[1]) || access(dir, W_OK | X_OK) < 0)
+		r = vma_fail(err, -EACCES, "the summary %s cannot be written there", path);
+	free(dir);
+	return r;
+}
+
+static int open_output(struct backup *b, struct vma_error *err)
+{
+	struct stat st;
+	int r;
+
+	r = output_open(&b->output, b->opt.output, err);
+	if (r)
+		return r;
+	r = backup_check_place(b, output_fd(b->output), "the archive", err);
+	if (r)
+		return r;
+	/* A log that waits for a suspended disk would be no better. */
+	if (fstat(STDERR_FILENO, &st) == 0)
+		return backup_check_place(b, STDERR_FILENO, "standard error", err);
+	return 0;
+}
+
+static int start_window(struct backup *b, struct vma_error *err)
+{
+	dev_t devs[VMABACKUP_MAX_DISKS];
+	unsigned int i;
+
+	for (i = 0; i < b->nr_disks; i++)
+		devs[i] = b->disks[i].dev;
+	return window_new(&b->window, devs, b->nr_disks, err);
+}
+
+static int start_session(struct backup *b, struct vma_error *err)
+{
+	struct backup_disk *d;
+	unsigned int i;
+	int r;
+
+	r = session_open(&b->session, err);
+	if (r)
+		return r;
+	for (i = 0; i < b->nr_disks; i++) {
+		d = &b->disks[i];
+		r = session_add_disk(b->session, d->fd, d->name, &d->geometry, err);
+		if (r)
+			return r;
+		b->result.size += d->geometry.size;
+	}
+	b->nr_slots = b->opt.slots;
+	if (!b->nr_slots)
+		b->nr_slots = BACKUP_SLOT_MEMORY / session_slot_size(b->session);
+	b->reserve = b->nr_slots / BACKUP_RESERVE_DIVISOR;
+	if (!b->reserve)
+		b->reserve = 1;
+	return session_setup_slots(b->session, b->nr_slots, b->reserve, err);
+}
+
+static int make_header(struct backup *b, struct vma_error *err)
+{
+	struct backup_result *res = &b->result;
+	unsigned int i;
+	int r;
+
+	if (getrandom(res->uuid, sizeof(res->uuid), 0) != sizeof(res->uuid))
+		return vma_fail(err, -EIO, "the kernel gives no random numbers");
+	res->uuid[6] = (uint8_t)((res->uuid[6] & 0x0f) | 0x40);
+	res->uuid[8] = (uint8_t)((res->uuid[8] & 0x3f) | 0x80);
+	res->ctime = time(NULL);
+	b->header = vma_header_new(res->uuid, res->ctime);
+	if (!b->header)
+		return vma_fail(err, -ENOMEM, "out of memory");
+	for (i = 0; i < b->nr_disks; i++) {
+		r = vma_header_add_device(b->header, b->disks[i].name, b->disks[i].geometry.size,
+					  err);
+		if (r < 0)
+			return r;
+		b->disks[i].dev_id = (unsigned int)r;
+	}
+	for (i = 0; i < b->nr_configs; i++) {
+		r = vma_header_add_config(b->header, b->configs[i].name, b->configs[i].data,
+					  b->configs[i].size, err);
+		if (r < 0)
+			return r;
+	}
+	return vma_writer_new(&b->writer, b->header, err);
+}
+
+/* Starts the compressor's threads too: they must be there when memory is locked. */
+static int write_header(struct backup *b, struct vma_error *err)
+{
+	struct iovec iov;
+	pthread_attr_t attr;
+	uint8_t *buf;
+	size_t len;
+	long cpus;
+	int r;
+
+	r = make_header(b, err);
+	if (r)
+		return r;
+	if (!pthread_attr_init(&attr)) {
+		if (!pthread_attr_setstacksize(&attr, THREAD_STACK))
+			pthread_setattr_default_np(&attr);
+		pthread_attr_destroy(&attr);
+	}
+	cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	if (cpus > MAX_THREADS)
+		cpus = MAX_THREADS;
+	b->opt.codec.threads = cpus > 0 ? (unsigned int)cpus : 1;
+	r = encoder_new(&b->encoder, &b->opt.codec, output_write, b->output, err);
+	if (r)
+		return r;
+	r = vma_header_encode(b->header, &buf, &len, err);
+	if (r)
+		return r;
+	iov.iov_base = buf;
+	iov.iov_len = len;
+	r = encoder_write(b->encoder, &iov, 1, err);
+	free(buf);
+	return r;
+}
+
+/* ---- the order of things --------------------------------------------- */
+
+static int stopped(struct vma_error *err)
+{
+	return backup_stop ? vma_fail(err, -EINTR, "stopped by a signal") : 0;
+}
+
+/* The session's last words, and then the guests go on alone. */
+static void end_session(struct backup *b)
+{
+	struct vma_error ignored;
+
+	if (!b->session)
+		return;
+	if (session_status(b->session, &b->result.session, &ignored))
+		memset(&b->result.session, 0, sizeof(b->result.session));
+	session_close(b->session);
+	b->session = NULL;
+}
+
+static int prepare(struct backup *b, struct vma_error *err)
+{
+	int r;
+
+	/* Inherited by the watchdog and by the compressor's threads. */
+	if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) < 0)
+		complain("warning: cannot become an I/O flusher (%s): with very little memory left, guests and backup may wait for each other",
+			 strerror(errno));
+	r = start_window(b, err);
+	if (!r)
+		r = open_output(b, err);
+	if (!r)
+		r = start_session(b, err);
+	if (!r)
+		r = write_header(b, err);
+	return r ? r : stopped(err);
+}
+
+static int transfer(struct backup *b, struct vma_error *err)
+{
+	int r;
+
+	r = backup_instant(b, err);
+	if (r)
+		return r;
+	progress_start(&b->progress, b->opt.progress, b->result.size);
+	r = backup_pump(b, err);
+	end_session(b);
+	if (r == -ESTALE)
+		backup_explain_break(b, err);
+	if (r)
+		return r;
+	r = encoder_finish(b->encoder, err);
+	if (r)
+		return r;
+	r = stopped(err);
+	if (r)
+		return r;
+	b->result.archive_bytes = output_bytes(b->output);
+	r = output_commit(b->output, err);
+	b->output = NULL;
+	return r;
+}
+
+static int exit_code(const struct backup *b, int r)
+{
+	if (!r)
+		return EXIT_OK;
+	if (r == -ESTALE && b->result.session.reason != VMABACKUP_REASON_READ_ERROR)
+		return EXIT_SNAPSHOT_BROKEN;
+	return backup_stop ? EXIT_INTERRUPTED : EXIT_FAILED;
+}
+
+static void discard_output(struct backup *b)
+{
+	if (b->output)
+		b->result.archive_bytes = output_bytes(b->output);
+	encoder_free(b->encoder);
+	b->encoder = NULL;
+	output_abort(b->output);
+	b->output = NULL;
+}
+
+static void release(struct backup *b)
+{
+	unsigned int i;
+
+	window_free(b->window);
+	vma_writer_free(b->writer);
+	vma_header_free(b->header);
+	for (i = 0; i < b->nr_disks; i++) {
+		if (b->disks[i].fd >= 0)
+			close(b->disks[i].fd);
+		free(b->disks[i].name);
+		free(b->disks[i].delivered);
+	}
+	for (i = 0; i < b->nr_configs; i++) {
+		free(b->configs[i].name);
+		free(b->configs[i].data);
+	}
+	free(b);
+}
+
+static int report(struct backup *b, int r, const struct vma_error *err)
+{
+	static const char *const outcomes[] = {
+		[EXIT_OK] = "ok",
+		[EXIT_FAILED] = "failed",
+		[EXIT_SNAPSHOT_BROKEN] = "broken",
+		[EXIT_INTERRUPTED] = "interrupted",
+	};
+	struct vma_error summary_error;
+	int code = exit_code(b, r);
+
+	if (r)
+		complain("%s", err->text);
+	else
+		backup_print_summary(b, strcmp(b->opt.output, "-") ? stdout : stderr);
+	b->result.outcome = outcomes[code];
+	if (b->opt.summary && backup_write_summary(b, r ? err->text : NULL, &summary_error)) {
+		complain("%s%s", summary_error.text, r ? "" : "; the archive itself is good");
+		if (!r)
+			code = EXIT_FAILED;
+	}
+	return code;
+}
+
+/* On failure nothing was touched yet; the exit code says whose fault it is. */
+static int look_before(struct backup *b, int argc, char **argv)
+{
+	struct vma_error err;
+	int r;
+
+	if (backup_parse(b, argc, argv))
+		return EXIT_USAGE;
+	r = check_output(b, &err);
+	if (!r)
+		r = check_summary(b, &err);
+	if (!r)
+		r = backup_open_disks(b, &err);
+	if (!r)
+		return EXIT_OK;
+	if (r == -ENOTUNIQ)
+		return usage_error(&cmd_backup, "%s", err.text);
+	complain("%s", err.text);
+	return EXIT_FAILED;
+}
+
+static int run(int argc, char **argv)
+{
+	struct backup *b = calloc(1, sizeof(*b));
+	uint64_t started = backup_now_ns();
+	struct vma_error err = { "" };
+	int code, r;
+
+	if (!b) {
+		complain("out of memory");
+		return EXIT_FAILED;
+	}
+	code = look_before(b, argc, argv);
+	if (!code) {
+		backup_catch_signals(!strcmp(b->opt.output, "-"));
+		r = prepare(b, &err);
+		if (!r)
+			r = transfer(b, &err);
+		/* Guests first, and what was written is gone before anything is said. */
+		end_session(b);
+		discard_output(b);
+		b->result.duration_us = (backup_now_ns() - started) / 1000;
+		code = report(b, r, &err);
+	}
+	release(b);
+	return code;
+}
+
+const struct command cmd_backup = {
+	.name = "backup",
+	.usage = "--disk NAME=DEVICE... [--config FILE]... --output FILE|- "
+		 "[--compress none|zstd[:LEVEL]] [--bwlimit RATE[K|M|G]] [--slots N] "
+		 "[--progress] [--json-summary FILE]",
+	.help = "back up disks that are in use into a VMA archive",
+	.run = run,
+};
