@@ -1,0 +1,76 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# A wrong table line is refused when it is loaded, with the reason in the log;
+# a good one is printed back so that it can be loaded again.
+# needs: disks=2x256M
+. "$BED_TOP/tests/vm/lib.sh"
+plan 24
+
+load_target
+size=$(blockdev --getsz /dev/vda)
+
+# refused NAME REASON TABLE
+refused() {
+	dmesg -C
+	try dmsetup create bad --table "$3"
+	if [ "$status" -eq 0 ]; then
+		dmsetup remove bad
+		not_ok "$1" "was accepted: $3"
+	elif dmesg | grep -q "vmabackup: $2\|ioctl: $2"; then
+		ok "$1"
+	else
+		not_ok "$1" "log does not say: $2" "$(dmesg)"
+	fi
+}
+
+refused "no origin" "No origin device" "0 $size vmabackup"
+refused "an origin that is not there" "Origin device can't be opened" \
+	"0 $size vmabackup /dev/nonesuch"
+refused "a chunk size that is no power of two" "chunk_size must be" \
+	"0 $size vmabackup /dev/vda 2 chunk_size 200"
+refused "a chunk size that is too small" "chunk_size must be" \
+	"0 $size vmabackup /dev/vda 2 chunk_size 64"
+refused "a chunk size that is too large" "chunk_size must be" \
+	"0 $size vmabackup /dev/vda 2 chunk_size 4096"
+refused "a chunk size that is no number" "A feature has no number" \
+	"0 $size vmabackup /dev/vda 2 chunk_size large"
+refused "a negative timeout" "A feature has no number" \
+	"0 $size vmabackup /dev/vda 2 cbw_timeout -1"
+refused "a timeout of 0" "cbw_timeout must be" \
+	"0 $size vmabackup /dev/vda 2 cbw_timeout 0"
+refused "a timeout beyond an hour" "cbw_timeout must be" \
+	"0 $size vmabackup /dev/vda 2 cbw_timeout 3600001"
+refused "an unknown feature" "Unknown feature" "0 $size vmabackup /dev/vda 2 chunksize 128"
+refused "a feature twice" "Unknown feature, or one given twice" \
+	"0 $size vmabackup /dev/vda 4 chunk_size 128 chunk_size 128"
+refused "a feature without its number" "A feature has no number" \
+	"0 $size vmabackup /dev/vda 1 chunk_size"
+refused "fewer words than announced" "not enough\|Invalid number\|The number of feature" \
+	"0 $size vmabackup /dev/vda 4 chunk_size 128"
+refused "more words than announced" "The number of feature" \
+	"0 $size vmabackup /dev/vda 2 chunk_size 128 cbw_timeout 5"
+refused "too many words" "Invalid number of feature" \
+	"0 $size vmabackup /dev/vda 6 chunk_size 128 cbw_timeout 5 x y"
+refused "a part of a table that does not start it" "The target must be the whole table" \
+	"0 8 linear /dev/vda 0
+8 $((size - 8)) vmabackup /dev/vdb"
+
+check_status 1 "a part of a table that does not end it" dmsetup create bad --table \
+	"0 8 vmabackup /dev/vda
+8 $((size - 8)) linear /dev/vdb 8"
+dmsetup remove bad 2>/dev/null || true
+check_status 1 "longer than its origin" dmsetup create bad --table "0 $((size + 8)) vmabackup /dev/vda"
+dmsetup remove bad 2>/dev/null || true
+
+origin=$(printf '%d:%d' "0x$(stat -c %t /dev/vda)" "0x$(stat -c %T /dev/vda)")
+dm_create d0 "0 $size vmabackup /dev/vda"
+check_eq "the plain table line" "$(dm_table d0)" "0 $size vmabackup $origin"
+check_eq "the status of a disk that was never backed up" "$(dm_status d0)" \
+	"0 $size vmabackup idle 128 0/$((size / 128)) guest 0 fetched 0 forgotten 0 held 0 0 wait_us 0 0 reason none 0 -"
+dm_create d1 "0 $size vmabackup /dev/vdb 4 cbw_timeout 2000 chunk_size 2048"
+line=$(dm_table d1)
+check_eq "a line with features" "${line#* vmabackup }" \
+	"$(printf '%d:%d' "0x$(stat -c %t /dev/vdb)" "0x$(stat -c %T /dev/vdb)") 4 chunk_size 2048 cbw_timeout 2000"
+check "it can be loaded again" dmsetup reload d1 --table "$line"
+check "and resumed" dmsetup resume d1
+check_eq "and is the same then" "$(dm_table d1)" "$line"
