@@ -181,13 +181,16 @@ int target_parse_table(const char *line, struct target_table *table, struct vma_
 	return 0;
 }
 
+/* dm_task_create() fails without memory too, but that is not what happens. */
+#define NO_DEVICE_MAPPER "device-mapper does not answer: is the module loaded (modprobe dm-mod)?"
+
 /* Runs one query by device number; the task is the caller's, NULL on failure. */
 static struct dm_task *query(int type, dev_t dev, struct dm_info *info)
 {
 	struct dm_task *task = dm_task_create(type);
 
 	if (!task) {
-		errno = ENOMEM;
+		errno = ENOSYS;
 		return NULL;
 	}
 	if (!dm_task_set_major_minor(task, (int)major(dev), (int)minor(dev), 0) ||
@@ -234,6 +237,8 @@ int target_find(dev_t dev, struct target *t, struct vma_error *err)
 	table = query(DM_DEVICE_TABLE, dev, &info);
 	if (!table) {
 		r = -errno;
+		if (r == -ENOSYS)
+			return vma_fail(err, r, NO_DEVICE_MAPPER);
 		if (r == -ENXIO || r == -ENODEV || r == -EINVAL)
 			return vma_fail(err, -ENODEV, "%u:%u is not a device-mapper device",
 					major(dev), minor(dev));
@@ -299,7 +304,7 @@ int target_for_each(int (*fn)(void *ctx, const struct target *t), void *ctx,
 	dmlog_capture();
 	task = dm_task_create(DM_DEVICE_LIST);
 	if (!task)
-		return vma_fail(err, -ENOMEM, "out of memory");
+		return vma_fail(err, -ENOSYS, NO_DEVICE_MAPPER);
 	if (!dm_task_run(task)) {
 		r = -dm_task_get_errno(task);
 		r = vma_fail(err, r ? r : -ENODEV, "cannot list device-mapper devices: %s",
