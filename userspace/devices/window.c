@@ -309,7 +309,7 @@ void window_free(struct window *w)
 	free(w);
 }
 
-static int check_disk(dev_t dev, struct vma_error *err)
+static int check_disk(dev_t dev, bool expect_suspended, struct vma_error *err)
 {
 	struct dm_task *task = new_task(DM_DEVICE_INFO, dev);
 	struct dm_info info = { 0 };
@@ -323,7 +323,11 @@ static int check_disk(dev_t dev, struct vma_error *err)
 		return vma_fail(err, -ENODEV, "device %u:%u is gone", major(dev), minor(dev));
 	}
 	name = dm_task_get_name(task);
-	if (info.suspended)
+	if (!info.suspended && expect_suspended)
+		r = vma_fail(err, -ENOTCONN,
+			     "/dev/mapper/%s is not suspended, as --suspended says; suspend all of the disks first, or leave the option out",
+			     name);
+	else if (info.suspended && !expect_suspended)
 		r = vma_fail(err, -EBUSY,
 			     "/dev/mapper/%s is suspended by somebody else; try again when that has ended, or: dmsetup resume %s",
 			     name, name);
@@ -353,13 +357,14 @@ static bool may_be_mounted(int fd)
 	return false;
 }
 
-int window_prepare(struct window *w, const int *fds, struct vma_error *err)
+int window_prepare(struct window *w, const int *fds, bool expect_suspended,
+		   struct vma_error *err)
 {
 	unsigned int i;
 	int r;
 
 	for (i = 0; i < w->n; i++) {
-		r = check_disk(w->disks[i], err);
+		r = check_disk(w->disks[i], expect_suspended, err);
 		if (r)
 			return r;
 		w->suspend[i] = new_task(DM_DEVICE_SUSPEND, w->disks[i]);

@@ -37,9 +37,12 @@ void window_free(struct window *w);
  * Makes ready what the window needs and checks the disks: -EBUSY if one is
  * suspended by somebody else or has a table loaded, which a resume would
  * bring to life. fds are open files of the disks: file systems are frozen only on
- * disks that somebody holds exclusively, as a mount does.
+ * disks that somebody holds exclusively, as a mount does. With expect_suspended
+ * the caller's caller has suspended all of them already, and -ENOTCONN says that
+ * one is not; leaving the window resumes them all the same.
  */
-int window_prepare(struct window *w, const int *fds, struct vma_error *err);
+int window_prepare(struct window *w, const int *fds, bool expect_suspended,
+		   struct vma_error *err);
 
 /* Suspends all in order. A failure resumes those done and names *bad. */
 int window_enter(struct window *w, unsigned int *bad);

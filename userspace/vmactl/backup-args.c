@@ -155,6 +155,9 @@ static int parse_option(struct backup *b, int c, struct vma_error *err)
 	case 'p':
 		b->opt.progress = true;
 		return 0;
+	case 'S':
+		b->opt.suspended = true;
+		return 0;
 	case 'j':
 		b->opt.summary = optarg;
 		return 0;
@@ -190,6 +193,7 @@ int backup_parse(struct backup *b, int argc, char **argv)
 		{ "bwlimit", required_argument, NULL, 'b' },
 		{ "slots", required_argument, NULL, 's' },
 		{ "progress", no_argument, NULL, 'p' },
+		{ "suspended", no_argument, NULL, 'S' },
 		{ "json-summary", required_argument, NULL, 'j' },
 		{ NULL, 0, NULL, 0 },
 	};

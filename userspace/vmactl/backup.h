@@ -49,6 +49,7 @@ struct backup_options {
 	uint64_t bwlimit;		/* bytes per second; 0: none */
 	unsigned int slots;		/* 0: BACKUP_SLOT_MEMORY's worth */
 	bool progress;
+	bool suspended;			/* the disks are, by whoever called us */
 };
 
 struct backup_disk {

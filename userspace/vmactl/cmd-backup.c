@@ -369,8 +369,8 @@ static int run(int argc, char **argv)
 const struct command cmd_backup = {
 	.name = "backup",
 	.usage = "--disk NAME=DEVICE... [--config FILE]... --output FILE|- "
-		 "[--compress none|zstd[:LEVEL]] [--bwlimit RATE[K|M|G]] [--slots N] "
+		 "[--compress none|zstd[:LEVEL]] [--bwlimit RATE[K|M|G]] [--slots N] [--suspended] "
 		 "[--progress] [--json-summary FILE]",
-	.help = "back up disks that are in use into a VMA archive",
+	.help = "Backs up disks that are in use, exact as of one instant, into a VMA archive.",
 	.run = run,
 };

@@ -1,0 +1,183 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# However a backup ends, the guest goes on, no disk stays suspended, nothing is left under
+# the archive's name, and the exit status and message say what it was.
+# needs: disks=2x64M timeout=300
+. "$BED_TOP/tests/vm/lib.sh"
+plan 35
+
+d0=(--disk a=/dev/mapper/d0)
+sectors=131072
+
+is_armed() {
+	[[ $(dm_status d0) == *" armed "* ]]
+}
+
+is_idle() {
+	[[ $(dm_status d0) == *" idle "* ]]
+}
+
+is_broken() {
+	[[ $(dm_status d0) == *" broken "* ]]
+}
+
+is_suspended() {
+	[ "$(dmsetup info -c --noheadings -o suspended d0)" = Suspended ]
+}
+
+is_active() {
+	[ "$(dmsetup info -c --noheadings -o suspended d0)" = Active ]
+}
+
+gone() {
+	! kill -0 "$1"
+}
+
+# start ARGUMENT...: a backup into a pipe that nobody reads; its process is $pid.
+start() {
+	"$VMACTL" backup "${d0[@]}" --output - "$@" >"$WORK/pipe" 2>"$WORK/err" &
+	pid=$!
+	wait_for 30 is_armed
+}
+
+# ended: its status, into $status.
+ended() {
+	status=0
+	wait "$pid" || status=$?
+}
+
+drain() {
+	timeout 60 cat <&9 >/dev/null &
+	drain=$!
+}
+
+stop_drain() {
+	kill "$drain"
+	wait "$drain" || true
+}
+
+guest_writes() {
+	timeout 20 dd if=/dev/urandom of=/dev/mapper/d0 bs=64k count=1 seek="${1:-0}" oflag=direct status=none
+}
+
+load_target
+mkfifo "$WORK/pipe"
+exec 9<>"$WORK/pipe"
+vmabackup_on d0 /dev/vda 2 cbw_timeout 2000
+
+# --- killed ---
+start
+kill -9 "$pid"
+ended
+check_eq "killed while armed" "$status" 137
+check "the disk is idle" wait_for 10 is_idle
+check "the guest writes" guest_writes
+
+# --- told to stop ---
+start
+kill -TERM "$pid"
+ended
+check_eq "stopped while its reader sleeps" "$status" 5
+check "the disk is idle again" wait_for 10 is_idle
+drain
+"$VMACTL" backup "${d0[@]}" --output "$WORK/x.vma" --bwlimit 1M --json-summary "$WORK/x.json" 2>"$WORK/err" &
+pid=$!
+wait_for 30 is_armed
+kill -INT "$pid" || true
+kill -TERM "$pid"
+ended
+check_eq "stopped while it writes a file" "$status" 5
+check_eq "nothing is left of it" "$(find "$WORK" -name 'x.vma*')" ""
+check "the JSON says interrupted" grep -q '"outcome":"interrupted"' "$WORK/x.json"
+stop_drain
+
+# --- the archive is full ---
+mkdir "$WORK/small"
+mount -t tmpfs -o size=8M none "$WORK/small"
+at_exit "umount $WORK/small"
+disk_fill /dev/vda 1
+check_status 1 "the archive's file system is full" "$VMACTL" backup "${d0[@]}" --output "$WORK/small/x.vma"
+check_out "says so" 'x\.vma: no space left'
+check_eq "and leaves nothing" "$(ls "$WORK/small")" ""
+check "the disk is idle after it" is_idle
+reader_goes() {
+	"$VMACTL" backup "${d0[@]}" --output - | head -c 100000 >/dev/null
+	return "${PIPESTATUS[0]}"
+}
+check_status 1 "the reader went away" reader_goes
+check_out "says so" 'reader went away'
+
+# --- the session breaks ---
+start --slots 2
+check "a guest write that waits too long is let go unharmed" guest_writes 900
+check "and breaks the session" wait_for 10 is_broken
+drain
+ended
+check_eq "exit status of a timeout" "$status" 4
+check "its message" grep -q '^vmactl: disk a (/dev/mapper/d0).*guest write had to wait' "$WORK/err"
+stop_drain
+
+start
+dmsetup load d0 --table "0 $sectors linear /dev/vda 0"
+dmsetup resume d0
+drain
+ended
+check_eq "exit status of a replaced table" "$status" 4
+check "its message" grep -q '^vmactl: disk a (/dev/mapper/d0).*table was replaced' "$WORK/err"
+stop_drain
+dmsetup load d0 --table "0 $sectors vmabackup /dev/vda"
+dmsetup resume d0
+
+dm_create bad "0 65536 linear /dev/vdb 0
+65536 128 error
+65664 65408 linear /dev/vdb 65664"
+dm_create d1 "0 $sectors vmabackup /dev/mapper/bad"
+check_status 1 "a disk that cannot be read" "$VMACTL" backup "${d0[@]}" --disk b=/dev/mapper/d1 \
+	--output "$WORK/x.vma"
+check_out "names disk and offset" 'disk b \(/dev/mapper/d1\) at offset 33554432: '
+check_eq "and leaves nothing" "$(find "$WORK" -name 'x.vma*')" ""
+dmsetup remove d1
+at_exit "true"
+
+# --- in the window: d0 is suspended while the suspend of d1 waits for slow I/O ---
+modprobe dm-delay
+dm_create slow "0 $sectors delay /dev/vdb 0 6000"
+dm_create d2 "0 $sectors vmabackup /dev/mapper/slow"
+in_window() {
+	dd if=/dev/zero of=/dev/mapper/d2 bs=4k count=1 oflag=direct status=none &
+	writer=$!
+	# Its write must be in flight.
+	sleep 0.5
+	"$VMACTL" backup "${d0[@]}" --disk b=/dev/mapper/d2 --output "$WORK/w.vma" 2>"$WORK/err" &
+	pid=$!
+	wait_for 20 is_suspended
+}
+in_window
+children=$(pgrep -P "$pid")
+kill -9 "$pid"
+ended
+check_eq "killed while disks are suspended" "$status" 137
+check "the watchdog resumes them" wait_for 3 is_active
+wait "$writer"
+check "the guest goes on" guest_writes
+check "the watchdog is gone" wait_for 5 gone "$children"
+rm -f "$WORK"/w.vma.tmp-*
+
+in_window
+kill -TERM "$pid"
+check "a signal waits until the window is over" is_suspended
+ended
+wait "$writer"
+check_eq "and then ends the backup" "$status" 5
+check "with the disks running" is_active
+check_eq "and nothing left" "$(find "$WORK" -name 'w.vma*')" ""
+
+# --- without the right to lock memory ---
+unlocked() {
+	prlimit --memlock=65536:65536 setpriv --bounding-set=-ipc_lock --inh-caps=-ipc_lock \
+		"$VMACTL" backup "${d0[@]}" --output "$WORK/x.vma"
+}
+check_status 1 "memory cannot be locked" unlocked
+check_out "says what to do" 'LimitMEMLOCK'
+check_eq "and leaves nothing" "$(find "$WORK" -name 'x.vma*')" ""
+check "nor a suspended disk" is_active
