@@ -48,7 +48,7 @@ static UNUSED uint64_t get(const uint8_t *p, unsigned int bytes)
 	return v;
 }
 
-static void grow(struct built *b, size_t bytes)
+static UNUSED void grow(struct built *b, size_t bytes)
 {
 	b->p = realloc(b->p, b->len + bytes);
 	assert_non_null(b->p);
@@ -56,7 +56,7 @@ static void grow(struct built *b, size_t bytes)
 	b->len += bytes;
 }
 
-static void seal_at(struct built *b, size_t at, size_t len, size_t field)
+static UNUSED void seal_at(struct built *b, size_t at, size_t len, size_t field)
 {
 	MD5_CTX ctx;
 
@@ -67,7 +67,7 @@ static void seal_at(struct built *b, size_t at, size_t len, size_t field)
 }
 
 /* A header with room for so many bytes of blobs. */
-static void build_header(struct built *b, size_t room)
+static UNUSED void build_header(struct built *b, size_t room)
 {
 	memset(b, 0, sizeof(*b));
 	grow(b, 12288 + room);
@@ -107,7 +107,7 @@ static UNUSED void build_config(struct built *b, unsigned int i, const char *nam
 	put(b->p + 3068 + 4 * i, build_blob(b, data, len), 4);
 }
 
-static void seal_header(struct built *b)
+static UNUSED void seal_header(struct built *b)
 {
 	seal_at(b, 0, b->header, 32);
 }

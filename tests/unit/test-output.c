@@ -1,0 +1,463 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* output: names, leftovers, short writes and full devices. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "output/output.h"
+
+static char dir[] = "/tmp/test-output-XXXXXX";
+static char path[sizeof(dir) + 16];
+
+static int in_new_directory(void **state)
+{
+	(void)state;
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
+	strcpy(dir + strlen(dir) - 6, "XXXXXX");
+	if (!mkdtemp(dir))
+		return -1;
+	snprintf(path, sizeof(path), "%s/archive.vma", dir);
+	return 0;
+}
+
+/* Names in the directory beside "." and "..". */
+static int entries(void)
+{
+	DIR *d = opendir(dir);
+	int n = 0;
+
+	assert_non_null(d);
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n - 2;
+}
+
+static int without_directory(void **state)
+{
+	(void)state;
+	unlink(path);
+	/* Fails if a test left anything else behind. */
+	return rmdir(dir);
+}
+
+static void write_text(struct output *o, const char *text)
+{
+	struct iovec iov = { (void *)text, strlen(text) };
+
+	assert_int_equal(output_write(o, &iov, 1, NULL), 0);
+}
+
+static void check_content(const char *name, const char *want)
+{
+	char buf[100];
+	FILE *f = fopen(name, "r");
+	size_t n;
+
+	assert_non_null(f);
+	n = fread(buf, 1, sizeof(buf) - 1, f);
+	buf[n] = '\0';
+	fclose(f);
+	assert_string_equal(buf, want);
+}
+
+static void a_name_only_at_the_end(void **state)
+{
+	char temporary[sizeof(path) + 32];
+	struct output *o;
+	struct stat st;
+
+	(void)state;
+	snprintf(temporary, sizeof(temporary), "%s.tmp-%d", path, (int)getpid());
+	assert_int_equal(output_open(&o, path, NULL), 0);
+	assert_true(output_fd(o) >= 0);
+	write_text(o, "hello ");
+	write_text(o, "world");
+	assert_int_equal(output_bytes(o), 11);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_int_equal(stat(temporary, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	assert_int_equal(output_commit(o, NULL), 0);
+	assert_int_equal(entries(), 1);
+	check_content(path, "hello world");
+}
+
+static void abort_leaves_nothing(void **state)
+{
+	struct output *o;
+
+	(void)state;
+	output_abort(NULL);
+	assert_int_equal(output_open(&o, path, NULL), 0);
+	write_text(o, "hello");
+	output_abort(o);
+	assert_int_equal(entries(), 0);
+}
+
+static void make_file(const char *name, const char *text)
+{
+	FILE *f = fopen(name, "w");
+
+	assert_non_null(f);
+	fputs(text, f);
+	assert_int_equal(fclose(f), 0);
+}
+
+static void refuse_open(const char *name, int code, const char *words)
+{
+	struct vma_error err = { "" };
+	struct output *o = NULL;
+
+	assert_int_equal(output_open(&o, name, &err), code);
+	assert_null(o);
+	if (!strstr(err.text, words))
+		fail_msg("\"%s\" lacks \"%s\"", err.text, words);
+}
+
+static void nothing_is_replaced(void **state)
+{
+	struct vma_error err = { "" };
+	struct output *o;
+
+	(void)state;
+	make_file(path, "precious");
+	refuse_open(path, -EEXIST, path);
+	assert_int_equal(unlink(path), 0);
+
+	/* Also not what appears meanwhile. */
+	assert_int_equal(output_open(&o, path, NULL), 0);
+	write_text(o, "hello");
+	make_file(path, "precious");
+	assert_int_equal(output_commit(o, &err), -EEXIST);
+	assert_non_null(strstr(err.text, path));
+	assert_int_equal(entries(), 1);
+	check_content(path, "precious");
+
+	/* A symbolic link to nowhere is something, too. */
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(symlink("nowhere", path), 0);
+	refuse_open(path, -EEXIST, path);
+}
+
+/* In place of the C library's, to be a file system that can't do it. */
+static bool no_renameat2;
+
+int renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned int flags)
+{
+	if (no_renameat2) {
+		errno = EINVAL;
+		return -1;
+	}
+	return syscall(SYS_renameat2, from_dir, from, to_dir, to, flags);
+}
+
+static void without_renameat2(void **state)
+{
+	struct vma_error err = { "" };
+	struct output *o;
+	int ret;
+
+	(void)state;
+	assert_int_equal(output_open(&o, path, NULL), 0);
+	write_text(o, "hello");
+	no_renameat2 = true;
+	ret = output_commit(o, NULL);
+	no_renameat2 = false;
+	assert_int_equal(ret, 0);
+	assert_int_equal(entries(), 1);
+	check_content(path, "hello");
+	assert_int_equal(unlink(path), 0);
+
+	assert_int_equal(output_open(&o, path, NULL), 0);
+	write_text(o, "hello");
+	make_file(path, "precious");
+	no_renameat2 = true;
+	ret = output_commit(o, &err);
+	no_renameat2 = false;
+	assert_int_equal(ret, -EEXIST);
+	assert_int_equal(entries(), 1);
+	check_content(path, "precious");
+}
+
+static void leftovers_of_others_stay(void **state)
+{
+	char temporary[sizeof(path) + 32];
+
+	(void)state;
+	snprintf(temporary, sizeof(temporary), "%s.tmp-%d", path, (int)getpid());
+	make_file(temporary, "someone's");
+	refuse_open(path, -EEXIST, "left over");
+	check_content(temporary, "someone's");
+	assert_int_equal(unlink(temporary), 0);
+}
+
+static void bad_paths(void **state)
+{
+	char name[400];
+
+	(void)state;
+	snprintf(name, sizeof(name), "%s/none/archive.vma", dir);
+	refuse_open(name, -ENOENT, name);
+	snprintf(name, sizeof(name), "%s/", dir);
+	refuse_open(name, -EISDIR, name);
+	refuse_open("", -EISDIR, "directory");
+	refuse_open("..", -EISDIR, "directory");
+	snprintf(name, sizeof(name), "%s/%0300d", dir, 1);
+	refuse_open(name, -ENAMETOOLONG, "cannot create");
+}
+
+static void relative_paths(void **state)
+{
+	struct output *o;
+	int here = open(".", O_RDONLY | O_DIRECTORY);
+
+	(void)state;
+	assert_true(here >= 0);
+	assert_int_equal(chdir(dir), 0);
+	assert_int_equal(output_open(&o, "archive.vma", NULL), 0);
+	/* Where it was opened counts, not where the process is in the end. */
+	assert_int_equal(fchdir(here), 0);
+	close(here);
+	write_text(o, "here");
+	assert_int_equal(output_commit(o, NULL), 0);
+	check_content(path, "here");
+}
+
+/* More pieces than one system call takes, empty ones among them. */
+static void many_pieces(void **state)
+{
+	enum { NR = 5000 };
+	static struct iovec iov[NR];
+	uint8_t *data = malloc(NR), *back = malloc(NR);
+	size_t total = 0;
+	struct output *o;
+	FILE *f;
+
+	(void)state;
+	for (int i = 0; i < NR; i++)
+		data[i] = i * 7;
+	for (int i = 0; i < NR; i++) {
+		iov[i].iov_base = data + total;
+		iov[i].iov_len = i % 3 == 1 && total < NR - 2 ? 2 : 0;
+		total += iov[i].iov_len;
+	}
+	assert_int_equal(output_open(&o, path, NULL), 0);
+	assert_int_equal(output_write(o, iov, NR, NULL), 0);
+	assert_int_equal(output_bytes(o), total);
+	assert_int_equal(output_commit(o, NULL), 0);
+	f = fopen(path, "r");
+	assert_non_null(f);
+	assert_int_equal(fread(back, 1, NR, f), total);
+	fclose(f);
+	assert_memory_equal(back, data, total);
+	free(data);
+	free(back);
+}
+
+static void limit_file_size(rlim_t bytes)
+{
+	struct rlimit limit = { bytes, RLIM_INFINITY };
+
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* A write that is cut short, and then fails: the message says where. */
+static void file_too_large(void **state)
+{
+	static uint8_t data[10000];
+	struct iovec iov[] = { { data, 3000 }, { data, 7000 } };
+	struct vma_error err = { "" };
+	struct output *o;
+	int ret;
+
+	(void)state;
+	assert_int_equal(output_open(&o, path, NULL), 0);
+	limit_file_size(4096);
+	ret = output_write(o, iov, 2, &err);
+	limit_file_size(RLIM_INFINITY);
+	assert_int_equal(ret, -EFBIG);
+	assert_non_null(strstr(err.text, path));
+	assert_int_equal(output_bytes(o), 4096);
+	output_abort(o);
+	assert_int_equal(entries(), 0);
+}
+
+/* ---- standard output --------------------------------------------------- */
+
+/* Runs with fd as standard output; cmocka's own output goes elsewhere meanwhile. */
+static int saved_stdout;
+
+static void redirect(int fd)
+{
+	fflush(stdout);
+	saved_stdout = dup(STDOUT_FILENO);
+	assert_true(saved_stdout >= 0);
+	dup2(fd, STDOUT_FILENO);
+}
+
+static void restore(void)
+{
+	dup2(saved_stdout, STDOUT_FILENO);
+	close(saved_stdout);
+}
+
+static void no_space(void **state)
+{
+	struct iovec iov = { (void *)"x", 1 };
+	struct vma_error err = { "" };
+	struct output *o = NULL;
+	int fd = open("/dev/full", O_WRONLY), ret;
+
+	(void)state;
+	assert_true(fd >= 0);
+	redirect(fd);
+	ret = output_open(&o, "-", &err);
+	if (!ret)
+		ret = output_write(o, &iov, 1, &err);
+	restore();
+	close(fd);
+	output_abort(o);
+	assert_int_equal(ret, -ENOSPC);
+	assert_non_null(strstr(err.text, "standard output: no space left"));
+}
+
+struct drain {
+	int fd;
+	uint64_t sum, bytes;
+};
+
+static void *drain(void *ctx)
+{
+	struct drain *d = ctx;
+	uint8_t buf[777];
+	ssize_t n;
+
+	while ((n = read(d->fd, buf, sizeof(buf))) > 0) {
+		for (ssize_t i = 0; i < n; i++)
+			d->sum = d->sum * 31 + buf[i];
+		d->bytes += n;
+	}
+	return NULL;
+}
+
+/* A pipe takes what it has room for; one that is non-blocking says so. */
+static void pipes(void **state)
+{
+	enum { SIZE = 3 << 20 };
+	uint8_t *data = malloc(SIZE);
+	uint64_t sum = 0;
+
+	(void)state;
+	assert_non_null(data);
+	for (int i = 0; i < SIZE; i++) {
+		data[i] = i * 2654435761u >> 20;
+		sum = sum * 31 + data[i];
+	}
+	for (int flags = 0; flags <= O_NONBLOCK; flags += O_NONBLOCK) {
+		struct iovec iov[] = { { data, 1000 }, { data + 1000, SIZE - 1000 } };
+		struct drain d = { 0 };
+		struct output *o = NULL;
+		pthread_t thread;
+		int fds[2], ret;
+
+		assert_int_equal(pipe(fds), 0);
+		assert_int_equal(fcntl(fds[1], F_SETFL, flags), 0);
+		d.fd = fds[0];
+		assert_int_equal(pthread_create(&thread, NULL, drain, &d), 0);
+		redirect(fds[1]);
+		close(fds[1]);
+		ret = output_open(&o, "-", NULL);
+		if (!ret)
+			ret = output_write(o, iov, 2, NULL);
+		if (!ret)
+			ret = output_commit(o, NULL);
+		restore();
+		pthread_join(thread, NULL);
+		close(fds[0]);
+		assert_int_equal(ret, 0);
+		assert_int_equal(d.bytes, SIZE);
+		assert_int_equal(d.sum, sum);
+	}
+	free(data);
+}
+
+static void reader_went_away(void **state)
+{
+	struct iovec iov = { (void *)"x", 1 };
+	struct vma_error err = { "" };
+	struct output *o = NULL;
+	int fds[2], ret;
+
+	(void)state;
+	assert_int_equal(pipe(fds), 0);
+	redirect(fds[1]);
+	close(fds[0]);
+	close(fds[1]);
+	ret = output_open(&o, "-", &err);
+	if (!ret)
+		ret = output_write(o, &iov, 1, &err);
+	restore();
+	output_abort(o);
+	assert_int_equal(ret, -EPIPE);
+	assert_non_null(strstr(err.text, "reader went away"));
+}
+
+static void no_terminals(void **state)
+{
+	struct vma_error err = { "" };
+	struct output *o = NULL;
+	int main_fd = posix_openpt(O_RDWR | O_NOCTTY), fd, ret;
+
+	(void)state;
+	if (main_fd < 0)
+		skip();
+	assert_int_equal(grantpt(main_fd), 0);
+	assert_int_equal(unlockpt(main_fd), 0);
+	fd = open(ptsname(main_fd), O_RDWR | O_NOCTTY);
+	assert_true(fd >= 0);
+	redirect(fd);
+	ret = output_open(&o, "-", &err);
+	restore();
+	close(fd);
+	close(main_fd);
+	assert_int_equal(ret, -EINVAL);
+	assert_non_null(strstr(err.text, "terminal"));
+}
+
+#define test(f) cmocka_unit_test_setup_teardown(f, in_new_directory, without_directory)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		test(a_name_only_at_the_end),
+		test(abort_leaves_nothing),
+		test(nothing_is_replaced),
+		test(without_renameat2),
+		test(leftovers_of_others_stay),
+		test(bad_paths),
+		test(relative_paths),
+		test(many_pieces),
+		test(file_too_large),
+		test(no_space),
+		test(pipes),
+		test(reader_went_away),
+		test(no_terminals),
+	};
+
+	return cmocka_run_group_tests_name("output", tests, NULL, NULL);
+}
