@@ -20,6 +20,7 @@ same() {
 
 # judged NAME STATUS OUTPUT WANTED
 judged() {
+	# shellcheck disable=SC2059
 	same "judge: $1" "$(printf "$3" | "$top/tests/tap-judge" "$2" | head -n 1)" "$4"
 }
 
@@ -27,6 +28,7 @@ judged() {
 totalled() {
 	local out status=0
 
+	# shellcheck disable=SC2059
 	printf "$2" >"$work/totals"
 	out=$("$top/tests/tap-total" "$work/totals") || status=$?
 	same "total: $1" "$(tail -n 1 <<<"$out"), $status" "$3"
@@ -52,7 +54,7 @@ included() {
 	same "includes: $1" $status "$4"
 }
 
-printf 'TAP version 13\n1..40\n'
+printf 'TAP version 13\n1..41\n'
 
 judged "all pass" 0 '1..2\nok 1 - a\nok 2 - b\n' '2 0 0'
 judged "one fails" 1 '1..2\nok 1 - a\nnot ok 2 - b\n' '1 1 0'
@@ -97,6 +99,7 @@ included "a unit that stands above" kernel/dm-vmabackup/copy.c '#include "sessio
 included "a unit that is not in the table" kernel/dm-vmabackup/new.c '' 1
 included "the protocol outside of session" userspace/vmactl/a.c \
 	'#include <linux/dm-vmabackup.h>' 1
+included "a shell from C" userspace/vmactl/a.c 'system("x");' 1
 included "a layer that prints" userspace/libvma/a.c 'printf("x");' 1
 
 [ $bad -eq 0 ]

@@ -43,7 +43,8 @@ same() {
 same "the runner itself ends well" $? 0
 while read -r name counts; do
 	[ -n "$name" ] || continue
-	same "$name" "$(sed -n "s/^fake\ttest-fake-$name\t//p" "$work/totals" | tr '\t' ' ')" "$counts"
+	got=$(sed -n "s/^fake\ttest-fake-$name\t//p" "$work/totals" | tr '\t' ' ')
+	same "$name" "$got" "$counts"
 done <<<"$wanted"
 
 same "every fake is judged once" "$(wc -l <"$work/totals")" 15
