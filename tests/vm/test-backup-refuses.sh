@@ -15,7 +15,7 @@ refused() {
 	[ ! -e "$WORK/x.vma" ] && [ -z "$(find "$WORK" -name 'x.vma*')" ] || not_ok "left a file behind"
 }
 
-load_target
+load_target max_slot_memory_mb=256
 vmabackup_on d0 /dev/vda
 vmabackup_on d1 /dev/vdb
 d0=(--disk a=/dev/mapper/d0)

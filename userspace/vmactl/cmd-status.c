@@ -174,6 +174,6 @@ static int run(int argc, char **argv)
 const struct command cmd_status = {
 	.name = "status",
 	.usage = "[--json] [DEVICE...]",
-	.help = "show the vmabackup devices and how their backups go",
+	.help = "Shows the vmabackup devices and how their backups go.",
 	.run = run,
 };
