@@ -123,7 +123,10 @@ int sink_open(struct sink **out, const char *path, uint64_t size, struct vma_err
 
 	if (!s)
 		return vma_fail(err, -ENOMEM, "out of memory");
-	if (stat(path, &st) == 0 && S_ISBLK(st.st_mode)) {
+	if (strcmp(path, "-") == 0) {
+		/* An archive has clusters in any order. */
+		ret = vma_fail(err, -EINVAL, "a disk cannot be extracted to standard output");
+	} else if (stat(path, &st) == 0 && S_ISBLK(st.st_mode)) {
 		ret = open_block_device(s, size, err);
 	} else {
 		ret = output_open(&s->output, path, err);

@@ -1,0 +1,35 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Help, the version, and what a wrong command line gets: exit status 2 and a pointer to help.
+. "$(dirname "$0")/lib.sh"
+plan 27
+
+vmactl 0 "--help" --help
+for command in backup status list config verify extract; do
+	stdout_has "--help names $command" "  $command"
+done
+stdout_has "--help tells the exit codes" "3 the archive is damaged"
+vmactl 0 "help without a command" help
+stdout_has "is the same" "Usage: vmactl COMMAND"
+vmactl 0 "help of a command" help extract
+stdout_has "tells its arguments" "extract ARCHIVE DIR"
+vmactl 0 "--help of a command" extract --help
+stdout_has "tells its arguments as well" "extract ARCHIVE DIR"
+vmactl 0 "--help after other arguments" verify archive -v --help
+stdout_has "is help all the same" "Usage: vmactl verify"
+vmactl 0 "--version" --version
+check "is one line" grep -qx 'vmactl [0-9.]*' "$OUT"
+
+status=0
+"$VMACTL" >"$OUT" 2>"$ERR" || status=$?
+check "no command at all fails" test "$status" -eq 2
+stderr_has "with the usage" "Usage: vmactl COMMAND"
+status=0
+"$VMACTL" frobnicate >"$OUT" 2>"$ERR" || status=$?
+check "an unknown command fails" test "$status" -eq 2
+stderr_has "by its name" '"frobnicate"'
+vmactl 2 "list without an archive" list
+vmactl 2 "list with two archives" list a b
+vmactl 2 "an unknown option" list --nonsense a
+stderr_has "is named" "--nonsense"
+vmactl 2 "an option without its argument" config a -c
