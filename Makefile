@@ -67,7 +67,8 @@ check:
 style:
 	@$(TOP)/scripts/style
 #: make vm-shell         a shell in the tests' virtual machine
-vm-shell: setup modules userspace test-tools
+vm-shell: setup
+	+@$(MAKE) --no-print-directory modules userspace test-tools
 	@$(TOP)/tests/vm/run --mem 2G --disk 1G --disk 1G --disk 4G --shell
 #: make demo             shows a backup of a busy disk, from nothing
 demo: setup
@@ -76,7 +77,9 @@ demo: setup
 
 #: make install          module, vmactl and manual, below DESTDIR
 install: all
-	+@$(call modules_make,modules_install $(if $(DESTDIR),INSTALL_MOD_PATH=$(DESTDIR)))
+	+@$(call modules_make,modules_install CONFIG_MODULE_SIG_ALL= \
+		$(if $(DESTDIR),INSTALL_MOD_PATH=$(DESTDIR)))
+	$(if $(DESTDIR),,depmod $(KVER))
 	install -D -m 755 $(VMAB_BUILD)/userspace/vmactl/vmactl $(DESTDIR)$(sbindir)/vmactl
 	install -D -m 644 $(TOP)/Documentation/vmactl.8 $(DESTDIR)$(mandir)/man8/vmactl.8
 	install -D -m 644 $(TOP)/include/uapi/linux/dm-vmabackup.h \
