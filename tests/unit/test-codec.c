@@ -179,7 +179,9 @@ static void zstd_encoding(void **state)
 
 	(void)state;
 	for (unsigned int threads = 0; threads <= 2; threads += 2) {
-		struct codec_options o = { .kind = CODEC_ZSTD, .level = threads, .threads = threads };
+		struct codec_options o = {
+			.kind = CODEC_ZSTD, .level = threads, .threads = threads,
+		};
 		struct memory m = encode(&o, p, len);
 
 		/* Magic number, and the checksum flag in the byte that follows. */

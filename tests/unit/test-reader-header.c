@@ -102,7 +102,9 @@ static void identity(void **state)
 /* Any byte of the header counts for the sum, those of the blobs too. */
 static void checksum(void **state)
 {
-	static const size_t places[] = { 8, 24, 32, 47, 60, 2043, 4095, 12287, 12288, 12288 + 1023 };
+	static const size_t places[] = {
+		8, 24, 32, 47, 60, 2043, 4095, 12287, 12288, 12288 + 1023,
+	};
 	struct built b;
 
 	(void)state;

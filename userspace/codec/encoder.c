@@ -73,8 +73,8 @@ static int zstd_setup(struct encoder *e, struct vma_error *err)
 	return 0;
 }
 
-int encoder_new(struct encoder **out, const struct codec_options *o, codec_write_fn write, void *ctx,
-		struct vma_error *err)
+int encoder_new(struct encoder **out, const struct codec_options *o, codec_write_fn write,
+		void *ctx, struct vma_error *err)
 {
 	struct encoder *e = calloc(1, sizeof(*e));
 	int ret = 0;
@@ -140,10 +140,15 @@ static int write_all(struct encoder *e, const struct iovec *iov, int iovcnt, str
 	return 0;
 }
 
+static int broken(const struct encoder *e, struct vma_error *err)
+{
+	return vma_fail(err, e->failed, "an earlier failure broke the compressed stream");
+}
+
 int encoder_write(struct encoder *e, const struct iovec *iov, int iovcnt, struct vma_error *err)
 {
 	if (e->failed)
-		return vma_fail(err, e->failed, "the compressed stream is broken by an earlier failure");
+		return broken(e, err);
 	e->failed = write_all(e, iov, iovcnt, err);
 	return e->failed;
 }
@@ -151,7 +156,7 @@ int encoder_write(struct encoder *e, const struct iovec *iov, int iovcnt, struct
 int encoder_finish(struct encoder *e, struct vma_error *err)
 {
 	if (e->failed)
-		return vma_fail(err, e->failed, "the compressed stream is broken by an earlier failure");
+		return broken(e, err);
 	if (!e->zstd)
 		return 0;
 	e->failed = zstd_feed(e, NULL, 0, ZSTD_e_end, err);

@@ -5,11 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FANOUT		256u		/* of both levels above a group: 8 + 8 + 16 bits */
+#define FANOUT		256u		/* of both levels above: 8 + 8 + 16 bits */
 #define GROUP_CLUSTERS	65536u
 #define GROUP_WORDS	(GROUP_CLUSTERS / 64)
 #define LIST_FIRST	4u		/* entries of a group's first list */
-#define LIST_MAX	512u		/* beyond, a bitmap: 1 KiB of list for 4 KiB of archive */
+#define LIST_MAX	512u		/* then a bitmap; 4 KiB of archive by now */
 
 struct group {
 	uint32_t count;

@@ -125,7 +125,8 @@ int vma_header_add_config(struct vma_header *h, const char *name, const void *da
 				name, size, VMA_MAX_BLOB);
 	for (unsigned int i = 0; i < h->nr_configs; i++)
 		if (strcmp(h->configs[i].name, name) == 0)
-			return vma_fail(err, -EEXIST, "two configuration files are called %s", name);
+			return vma_fail(err, -EEXIST, "two configuration files are called %s",
+					name);
 	if (h->nr_configs == VMA_MAX_CONFIGS)
 		return vma_fail(err, -ENOSPC, "more than %u configuration files, at %s",
 				VMA_MAX_CONFIGS, name);

@@ -60,17 +60,16 @@ static int read_header(struct vma_reader *r, struct vma_error *err)
 	if (!buf)
 		return vma_fail(err, -ENOMEM, "out of memory");
 	got = pull(r, buf, VMA_HEADER_MIN, err);
-	if (got < 0) {
+	if (got < 0)
 		ret = got;
-	} else if (!got) {
+	else if (!got)
 		ret = vma_fail(err, -EBADMSG, "not a VMA archive: it is empty");
-	} else if (got < (ssize_t)WIRE_MAGIC_SIZE || memcmp(buf, WIRE_MAGIC, WIRE_MAGIC_SIZE)) {
+	else if (got < (ssize_t)WIRE_MAGIC_SIZE || memcmp(buf, WIRE_MAGIC, WIRE_MAGIC_SIZE))
 		ret = vma_fail(err, -EBADMSG, "not a VMA archive: wrong magic number");
-	} else if (got < (ssize_t)VMA_HEADER_MIN) {
+	else if (got < (ssize_t)VMA_HEADER_MIN)
 		ret = vma_fail(err, -EBADMSG, "truncated: the archive ends within its header");
-	} else {
+	else
 		ret = vma_header_peek(buf, &size, err);
-	}
 	if (!ret) {
 		whole = realloc(buf, size);
 		if (!whole) {

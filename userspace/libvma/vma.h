@@ -23,7 +23,7 @@
 #define VMA_CLUSTER_SIZE	65536u
 #define VMA_BLOCKS_PER_CLUSTER	16u
 #define VMA_HEADER_MIN		12288u		/* fixed part, before the blobs */
-#define VMA_HEADER_MAX		(32u << 20)	/* bound for reading, see vma_header_decode() */
+#define VMA_HEADER_MAX		(32u << 20)	/* to read; see vma_header_decode() */
 #define VMA_HEADER_MAX_WRITE	524288u		/* what official writers stay within */
 #define VMA_EXTENT_HEADER	512u
 #define VMA_EXTENT_CLUSTERS	59u

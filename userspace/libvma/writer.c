@@ -24,7 +24,7 @@ struct vma_writer {
 	uint8_t extent[VMA_EXTENT_HEADER];
 	unsigned int clusters;
 	unsigned int blocks;
-	bool taken;				/* iov still describes the extent before this one */
+	bool taken;				/* iov describes the extent before it */
 	struct iovec iov[MAX_IOV];
 	int iovcnt;
 

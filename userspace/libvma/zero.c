@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define HEAD	16u	/* checked by hand; keeps the two sides of the comparison aligned alike */
+#define HEAD	16u	/* checked by hand; keeps both sides aligned alike */
 
 bool vma_is_zero(const void *p, size_t len)
 {

@@ -59,8 +59,13 @@ static int open_directory(struct output *o, struct vma_error *err)
 	char *dir;
 
 	if (!*name || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
-		return vma_fail(err, -EISDIR, "%s is a directory: give the path of a file", o->path);
-	if (asprintf(&dir, "%.*s", slash ? (int)(slash - o->path) + 1 : 1, slash ? o->path : ".") < 0)
+		return vma_fail(err, -EISDIR, "%s is a directory: give the path of a file",
+				o->path);
+	if (slash)
+		dir = strndup(o->path, slash - o->path + 1);
+	else
+		dir = strdup(".");
+	if (!dir)
 		return vma_fail(err, -ENOMEM, "out of memory");
 	o->dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	free(dir);

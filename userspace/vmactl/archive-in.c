@@ -33,7 +33,7 @@ static ssize_t read_fd(void *ctx, void *buf, size_t len, struct vma_error *err)
 		n = read(in->fd, (char *)buf + done, len - done);
 		if (n < 0 && (errno == EINTR || errno == EAGAIN))
 			continue;
-		/* Not errno itself: some of what devices fail with means "damaged" in the layers above. */
+		/* Not errno itself: some that devices fail with means "damaged" to the caller. */
 		if (n < 0)
 			return vma_fail(err, -EIO, "cannot read: %s", strerror(errno));
 		if (!n)

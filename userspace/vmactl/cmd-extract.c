@@ -224,8 +224,10 @@ static int extract(struct extract *x)
 		ret = copy(x, archive_in_reader(in), &reading, &err);
 	if (!ret) {
 		reading = false;
-		ret = stop_requested(stop_fd) ? vma_fail(&err, -EINTR, "interrupted by a signal") :
-						commit(x, &err);
+		if (stop_requested(stop_fd))
+			ret = vma_fail(&err, -EINTR, "interrupted by a signal");
+		else
+			ret = commit(x, &err);
 	}
 	if (ret)
 		complain("%s: %s", archive_in_name(x->archive), err.text);
@@ -254,7 +256,8 @@ static int parse(struct extract *x, int argc, char **argv)
 		switch (c) {
 		case 't':
 			if (!strchr(optarg, '=') || !strchr(optarg, '=')[1])
-				return usage_error(&cmd_extract, "--to %s: write NAME=PATH", optarg);
+				return usage_error(&cmd_extract, "--to %s: write NAME=PATH",
+						   optarg);
 			x->maps[x->nr_maps++] = optarg;
 			break;
 		case 's':
@@ -305,6 +308,6 @@ const struct command cmd_extract = {
 	.name = "extract",
 	.usage = "ARCHIVE DIR [-v] [--skip NAME]...\n"
 		 "   or: vmactl extract ARCHIVE --to NAME=PATH... [-v] [--skip NAME]...",
-	.help = "Extracts an archive into a new directory, or each disk to a block device or new file.",
+	.help = "Extracts an archive into a new directory, or its disks one by one.",
 	.run = run,
 };

@@ -103,6 +103,6 @@ static int run(int argc, char **argv)
 const struct command cmd_verify = {
 	.name = "verify",
 	.usage = "ARCHIVE [-v]",
-	.help = "Checks that an archive is undamaged in structure, and that no part of a disk is missing.",
+	.help = "Checks that an archive is not damaged, and that no part of a disk is missing.",
 	.run = run,
 };

@@ -67,7 +67,8 @@ static int make(struct new_dir *d, struct vma_error *err)
 	char *temporary;
 
 	if (fstatat(d->parent, d->name, &st, AT_SYMLINK_NOFOLLOW) == 0)
-		return vma_fail(err, -EEXIST, "%s exists: give the path of a new directory", d->path);
+		return vma_fail(err, -EEXIST, "%s exists: give the path of a new directory",
+				d->path);
 	if (asprintf(&temporary, "%s.tmp-%d", d->name, (int)getpid()) < 0)
 		return vma_fail(err, -ENOMEM, "out of memory");
 	if (mkdirat(d->parent, temporary, 0700) != 0) {

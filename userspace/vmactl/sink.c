@@ -95,7 +95,7 @@ static int open_block_device(struct sink *s, uint64_t size, struct vma_error *er
 	uint64_t room;
 	struct stat st;
 
-	/* O_EXCL: not while it is mounted, part of another device, or the target of another sink. */
+	/* O_EXCL: not while it is mounted, part of another device, or another sink's. */
 	s->fd = open(s->path, O_RDWR | O_EXCL | O_CLOEXEC);
 	if (s->fd < 0 && errno == EBUSY)
 		return vma_fail(err, -EBUSY,
@@ -193,7 +193,8 @@ static int flush_zeroes(struct sink *s, struct vma_error *err)
 {
 	uint64_t start = s->zero_start, len = s->zero_end - s->zero_start;
 
-	s->zero_start = s->zero_end = 0;
+	s->zero_start = 0;
+	s->zero_end = 0;
 	return len ? write_zeroes(s, start, len, err) : 0;
 }
 
