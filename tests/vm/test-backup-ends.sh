@@ -35,6 +35,11 @@ gone() {
 
 # start ARGUMENT...: a backup into a pipe that nobody reads; its process is $pid.
 start() {
+	# A new pipe: what the last one still holds would keep the header from going in.
+	exec 9>&-
+	rm -f "$WORK/pipe"
+	mkfifo "$WORK/pipe"
+	exec 9<>"$WORK/pipe"
 	"$VMACTL" backup "${d0[@]}" --output - "$@" >"$WORK/pipe" 2>"$WORK/err" &
 	pid=$!
 	wait_for 30 is_armed
@@ -57,12 +62,12 @@ stop_drain() {
 }
 
 guest_writes() {
-	timeout 20 dd if=/dev/urandom of=/dev/mapper/d0 bs=64k count=1 seek="${1:-0}" oflag=direct status=none
+	timeout 20 dd if=/dev/urandom of=/dev/mapper/d0 bs=64k count=4 seek="${1:-0}" oflag=direct status=none
 }
 
 load_target
-mkfifo "$WORK/pipe"
-exec 9<>"$WORK/pipe"
+# Zeroes would all fit in the pipe.
+disk_fill /dev/vda 1
 vmabackup_on d0 /dev/vda 2 cbw_timeout 2000
 
 # --- killed ---
@@ -95,7 +100,6 @@ stop_drain
 mkdir "$WORK/small"
 mount -t tmpfs -o size=8M none "$WORK/small"
 at_exit "umount $WORK/small"
-disk_fill /dev/vda 1
 check_status 1 "the archive's file system is full" "$VMACTL" backup "${d0[@]}" --output "$WORK/small/x.vma"
 check_out "says so" 'x\.vma: no space left'
 check_eq "and leaves nothing" "$(ls "$WORK/small")" ""
@@ -108,8 +112,9 @@ check_status 1 "the reader went away" reader_goes
 check_out "says so" 'reader went away'
 
 # --- the session breaks ---
+# One slot is with the sleeping reader; the other takes the first chunk that is overwritten.
 start --slots 2
-check "a guest write that waits too long is let go unharmed" guest_writes 900
+check "guest writes that wait too long are let go unharmed" guest_writes 900
 check "and breaks the session" wait_for 10 is_broken
 drain
 ended
@@ -136,8 +141,6 @@ check_status 1 "a disk that cannot be read" "$VMACTL" backup "${d0[@]}" --disk b
 	--output "$WORK/x.vma"
 check_out "names disk and offset" 'disk b \(/dev/mapper/d1\) at offset 33554432: '
 check_eq "and leaves nothing" "$(find "$WORK" -name 'x.vma*')" ""
-dmsetup remove d1
-at_exit "true"
 
 # --- in the window: d0 is suspended while the suspend of d1 waits for slow I/O ---
 modprobe dm-delay

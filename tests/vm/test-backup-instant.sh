@@ -18,8 +18,8 @@ is_armed() {
 # Overwrites all of both disks, in no order, beginning when the instant has been.
 overwrite() {
 	wait_for 30 is_armed || return
-	fio --output="$WORK/fio" --name=a --filename=/dev/mapper/d0 --name=b --filename=/dev/mapper/d1 \
-		--rw=randwrite --bs=16k --direct=1 --ioengine=libaio --iodepth=8 --randseed="$1"
+	fio --output="$WORK/fio" --rw=randwrite --bs=16k --direct=1 --ioengine=libaio --iodepth=8 \
+		--randseed="$1" --name=a --filename=/dev/mapper/d0 --name=b --filename=/dev/mapper/d1
 }
 
 # backup_under_fire SEED ARGUMENT...

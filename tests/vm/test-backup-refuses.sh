@@ -3,7 +3,7 @@
 # What vmactl backup refuses before it touches a disk, and how it says so.
 # needs: disks=3x64M timeout=300
 . "$BED_TOP/tests/vm/lib.sh"
-plan 45
+plan 47
 
 # refused STATUS NAME REGEX ARGUMENT...: and nothing was written or armed.
 refused() {
