@@ -224,7 +224,10 @@ static int read_extent(struct vma_reader *r, struct vma_error *err)
 			r->extent_at);
 }
 
-/* Where the cluster's bytes are, as vma_cluster promises them. */
+/*
+ * Where the cluster's bytes are, as vma_cluster promises them. Blocks past the
+ * device's end are stored behind all others, so clipping them skips them.
+ */
 static const uint8_t *cluster_data(struct vma_reader *r, const struct vma_cluster *c,
 				   uint16_t stored)
 {
@@ -238,12 +241,12 @@ static const uint8_t *cluster_data(struct vma_reader *r, const struct vma_cluste
 	for (unsigned int i = 0; i < VMA_BLOCKS_PER_CLUSTER; i++) {
 		uint8_t *to = r->cluster + i * VMA_BLOCK_SIZE;
 
-		if (c->mask & 1u << i)
-			memcpy(to, from, VMA_BLOCK_SIZE);
-		else
+		if (!(c->mask & 1u << i)) {
 			memset(to, 0, VMA_BLOCK_SIZE);
-		if (stored & 1u << i)
-			from += VMA_BLOCK_SIZE;
+			continue;
+		}
+		memcpy(to, from, VMA_BLOCK_SIZE);
+		from += VMA_BLOCK_SIZE;
 	}
 	memset(r->cluster + c->length, 0, VMA_CLUSTER_SIZE - c->length);
 	return r->cluster;

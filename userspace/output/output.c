@@ -184,8 +184,7 @@ static int advance(struct iovec *iov, int iovcnt, size_t bytes)
 
 static int write_batch(struct output *o, struct iovec *iov, int iovcnt, struct vma_error *err)
 {
-	/* writev() of nothing but empty iovecs writes 0 bytes for ever. */
-	int done = advance(iov, iovcnt, 0);
+	int done = 0;
 
 	while (done < iovcnt) {
 		ssize_t n = writev(o->fd, iov + done, iovcnt - done);
