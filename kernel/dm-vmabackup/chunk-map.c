@@ -8,7 +8,8 @@ static unsigned long *alloc_bits(u64 nr)
 {
 	unsigned long *bits;
 
-	bits = kvmalloc_array(BITS_TO_LONGS(nr), sizeof(long), GFP_KERNEL_ACCOUNT);
+	bits = kvmalloc_array(BITS_TO_LONGS(nr), sizeof(long),
+			      GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!bits)
 		return NULL;
 	/* By hand: bitmap_set() counts in 32 bits. */
@@ -20,6 +21,9 @@ static unsigned long *alloc_bits(u64 nr)
 
 int vmab_map_init(struct vmab_chunk_map *map, u64 nr_chunks)
 {
+	/* The functions for bits count in long. */
+	if (nr_chunks > ULONG_MAX - BITS_PER_LONG)
+		return -EFBIG;
 	map->needed = alloc_bits(nr_chunks);
 	if (!map->needed)
 		return -ENOMEM;

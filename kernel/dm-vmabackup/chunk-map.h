@@ -11,7 +11,7 @@
 
 #include "types.h"
 
-/* All chunks NEEDED. May sleep. 0 or -ENOMEM. */
+/* All chunks NEEDED. May sleep. 0, -ENOMEM or -EFBIG. */
 int vmab_map_init(struct vmab_chunk_map *map, u64 nr_chunks);
 void vmab_map_exit(struct vmab_chunk_map *map);
 

@@ -8,31 +8,29 @@
 #include "held.h"
 #include "slots.h"
 
-/* Reads are submitted from here only: map may not sleep, ends of reads neither. */
-static struct workqueue_struct *read_wq;
-
 /* How many chunks of a range are looked at with interrupts off. */
 #define SCAN_BATCH	BIT(18)
 
-/* Likewise, how many are forgotten. */
+/* Likewise, how many are forgotten, and how many are claimed for those who starve. */
 #define FORGET_BATCH	BIT(14)
+#define SERVE_BATCH	64
 
-int vmab_copy_init_queue(void)
-{
-	read_wq = alloc_workqueue("vmabackup_read", WQ_MEM_RECLAIM, 0);
-	return read_wq ? 0 : -ENOMEM;
-}
-
-void vmab_copy_exit_queue(void)
-{
-	destroy_workqueue(read_wq);
-}
+/*
+ * How many chunks FETCH may have a disk read at a time: 4 MiB keep a fast disk
+ * busy, and a guest's read does not queue behind more than that.
+ */
+#define FETCH_DEPTH	64
 
 static u32 chunk_length(const struct vmab_member *member, u64 chunk)
 {
 	unsigned int shift = member->chunk_shift + SECTOR_SHIFT;
 
 	return min_t(u64, 1ULL << shift, member->size - (chunk << shift));
+}
+
+static void queue_reads(struct vmab_member *member)
+{
+	queue_work(member->session->read_wq, &member->read_work);
 }
 
 /* NEEDED -> COPYING; there is a free slot, and the disk is there. */
@@ -49,29 +47,31 @@ static struct vmab_copy *claim(struct vmab_member *member, u64 chunk, bool guest
 	copy->guest = guest;
 	session->inflight++;
 	atomic_inc(&copy->disk->inflight);
-	list_add_tail(&copy->link, &session->to_read);
+	if (guest) {
+		list_add_tail(&copy->link, &member->guest_reads);
+	} else {
+		list_add_tail(&copy->link, &member->fetch_reads);
+		member->fetching++;
+	}
+	queue_reads(member);
 	return copy;
 }
 
-static void starve(struct vmab_held *held)
+/* For a guest: others that starve for the same chunk need no slot any more. */
+static struct vmab_copy *claim_for_guest(struct vmab_member *member, u64 chunk)
 {
-	struct vmab_member *member = held->member;
+	struct vmab_session *session = member->session;
+	struct vmab_copy *copy = claim(member, chunk, true);
+	struct hlist_node *tmp;
+	struct vmab_held *held;
 
-	if (member->disk->noflush)
-		vmab_held_leave(held, BLK_STS_DM_REQUEUE);
-	else
-		list_add_tail(&held->wait, &member->session->starved);
-}
-
-/* Others that starve for the chunk that was just claimed need no slot any more. */
-static void join_starved(struct vmab_copy *copy)
-{
-	struct vmab_held *held, *tmp;
-
-	list_for_each_entry_safe(held, tmp, &copy->member->session->starved, wait)
-		if (held->member == copy->member && held->next == copy->chunk &&
-		    held->end == copy->chunk + 1)
-			list_move_tail(&held->wait, &copy->waiters);
+	hash_for_each_possible_safe(session->starving, held, tmp, hash, chunk) {
+		if (held->member != member || held->next != chunk)
+			continue;
+		vmab_held_feed(held);
+		list_add_tail(&held->wait, &copy->waiters);
+	}
+	return copy;
 }
 
 /* A bio that wants one chunk waits for its copy. */
@@ -83,53 +83,49 @@ static void place_single(struct vmab_held *held)
 	struct vmab_copy *copy;
 
 	if (vmab_map_needed(&member->map, chunk, held->end) == held->end) {
-		vmab_held_leave(held, 0);
+		vmab_held_leave(held);
 		return;
 	}
 
 	if (vmab_map_unclaimed(&member->map, chunk, held->end) == held->end) {
 		copy = vmab_slots_find(session->slots, member, chunk);
 		if (WARN_ON_ONCE(!copy))
-			vmab_held_leave(held, 0);
+			vmab_held_leave(held);
 		else
 			list_add_tail(&held->wait, &copy->waiters);
 		return;
 	}
 
 	if (!vmab_slots_for_guest(session->slots)) {
-		starve(held);
+		vmab_held_starve(held);
 		return;
 	}
-	copy = claim(member, chunk, true);
+	copy = claim_for_guest(member, chunk);
 	list_add_tail(&held->wait, &copy->waiters);
-	join_starved(copy);
 }
 
 /*
  * A bio that wants many chunks (a discard can want all of the disk) gets them
- * copied one slot at a time, in turn with the others that starve.  When none is
- * left to claim it waits on member->draining for the copies to end.
+ * copied one slot at a time, in turn with the others that starve.  It leaves
+ * when none is needed any more, whoever had them copied: check_ranges().
  */
 static void place_range(struct vmab_held *held)
 {
 	struct vmab_member *member = held->member;
-	struct vmab_session *session = member->session;
-	u64 chunk;
 
 	held->next = vmab_map_needed(&member->map, held->next, held->end);
 	if (held->next == held->end) {
-		vmab_held_leave(held, 0);
+		vmab_held_leave(held);
 		return;
 	}
 
-	chunk = vmab_map_unclaimed(&member->map, held->next, held->end);
-	if (chunk == held->end) {
-		list_add_tail(&held->wait, &member->draining);
-		return;
+	held->claim = vmab_map_unclaimed(&member->map, held->claim, held->end);
+	if (held->claim < held->end && vmab_slots_for_guest(member->session->slots)) {
+		claim_for_guest(member, held->claim);
+		held->claim = vmab_map_unclaimed(&member->map, held->claim + 1, held->end);
 	}
-	if (vmab_slots_for_guest(session->slots))
-		join_starved(claim(member, chunk, true));
-	starve(held);
+	if (held->claim < held->end)
+		vmab_held_starve(held);
 }
 
 /* held->wait is on no list. */
@@ -137,57 +133,90 @@ static void place(struct vmab_held *held)
 {
 	lockdep_assert_held(&held->member->session->lock);
 
-	if (held->end - held->next == 1)
+	if (held->single)
 		place_single(held);
 	else
 		place_range(held);
 }
 
-/* After it, either no bio starves or no slot is free. */
+/*
+ * Those who starve get what slots there are, in turn.  If time runs out, the
+ * worker goes on; FETCH gets nothing while anybody starves.
+ */
 static void serve_starved(struct vmab_session *session)
 {
-	struct vmab_held *held;
+	struct vmab_held *held = NULL;
+	unsigned int i;
 
-	while (vmab_slots_for_guest(session->slots)) {
+	for (i = 0; i < SERVE_BATCH && vmab_slots_for_guest(session->slots); i++) {
 		held = list_first_entry_or_null(&session->starved, struct vmab_held, wait);
 		if (!held)
-			break;
-		list_del_init(&held->wait);
+			return;
+		vmab_held_feed(held);
 		place(held);
+	}
+	if (i == SERVE_BATCH)
+		queue_reads(held->member);
+}
+
+/* Bios that want many chunks, after some of those became SAFE. */
+static void check_ranges(struct vmab_member *member)
+{
+	struct vmab_held *held, *tmp;
+
+	list_for_each_entry_safe(held, tmp, &member->ranges, range) {
+		held->next = vmab_map_needed(&member->map, held->next, held->end);
+		if (held->next == held->end)
+			vmab_held_leave(held);
 	}
 }
 
-/* The queued ranges take what slots they may. */
+static bool may_fetch(const struct vmab_member *member)
+{
+	return member->disk && !member->disk->paused && member->fetching < FETCH_DEPTH;
+}
+
+/* Claims what the range may have now.  False: enough for one go. */
+static bool serve_range(struct vmab_range *range, u64 *budget)
+{
+	struct vmab_member *member = range->member;
+	struct vmab_slots *slots = member->session->slots;
+
+	while (range->next < range->end && may_fetch(member)) {
+		u64 stop = min(range->end, range->next + *budget);
+		u64 chunk;
+
+		if (!vmab_slots_for_fetch(slots))
+			return false;
+		if (!*budget) {
+			/* Let interrupts in, then go on. */
+			queue_reads(member);
+			return false;
+		}
+		chunk = vmab_map_unclaimed(&member->map, range->next, stop);
+		*budget -= chunk - range->next;
+		range->next = chunk;
+		if (chunk < stop) {
+			claim(member, chunk, false);
+			range->next++;
+		}
+	}
+	return true;
+}
+
+/* The queued ranges take what slots they may, each disk its own share. */
 static void serve_fetch(struct vmab_session *session)
 {
 	struct vmab_range *range, *tmp;
 	u64 budget = SCAN_BATCH;
 
+	if (!list_empty(&session->starved))
+		return;
 	list_for_each_entry_safe(range, tmp, &session->ranges, list) {
-		struct vmab_member *member = range->member;
-
-		if (!member->disk || member->disk->paused)
-			continue;
-
-		while (range->next < range->end) {
-			u64 stop = min_t(u64, range->end, range->next + budget);
-			u64 chunk;
-
-			if (!vmab_slots_for_fetch(session->slots))
-				return;
-			chunk = vmab_map_unclaimed(&member->map, range->next, stop);
-			budget -= chunk - range->next;
-			range->next = chunk;
-			if (chunk < stop) {
-				claim(member, chunk, false);
-				range->next++;
-			} else if (!budget) {
-				/* Let interrupts in, then go on. */
-				queue_work(read_wq, &session->read_work);
-				return;
-			}
-		}
-		list_move(&range->list, &session->free_ranges);
+		if (!serve_range(range, &budget))
+			return;
+		if (range->next == range->end)
+			list_move(&range->list, &session->free_ranges);
 	}
 }
 
@@ -198,8 +227,7 @@ void vmab_copy_kick(struct vmab_session *session)
 	if (session->state != VMABACKUP_STATE_ARMED)
 		return;
 	serve_starved(session);
-	if (!list_empty(&session->to_read) || !list_empty(&session->ranges))
-		queue_work(read_wq, &session->read_work);
+	serve_fetch(session);
 }
 
 static bool is_complete(const struct vmab_session *session)
@@ -224,24 +252,39 @@ static void copy_done(struct vmab_session *session, struct vmab_copy *copy)
 	list_add_tail(&copy->link, &session->done);
 
 	list_for_each_entry_safe(held, tmp, &copy->waiters, wait)
-		vmab_held_leave(held, 0);
-
-	list_for_each_entry_safe(held, tmp, &member->draining, wait) {
-		held->next = vmab_map_needed(&member->map, held->next, held->end);
-		if (held->next == held->end)
-			vmab_held_leave(held, 0);
-	}
+		vmab_held_leave(held);
+	check_ranges(member);
 	if (is_complete(session))
 		vmab_member_event(member);
 	wake_up(&session->reader);
+}
+
+/* COPYING is over, one way or the other.  Locked, and under rcu_read_lock(). */
+static void end_copy(struct vmab_session *session, struct vmab_copy *copy)
+{
+	struct vmab_member *member = copy->member;
+	struct vmab_disk *disk = copy->disk;
+
+	if (!copy->guest)
+		member->fetching--;
+	if (session->state == VMABACKUP_STATE_ARMED)
+		copy_done(session, copy);
+	else
+		vmab_slots_drop(session->slots, copy);
+
+	session->inflight--;
+	if (!session->inflight)
+		wake_up_all(&session->quiet);
+	if (atomic_dec_and_test(&disk->inflight))
+		wake_up_all(&disk->idle);
 }
 
 /* In interrupts, as a rule. */
 static void read_endio(struct bio *bio)
 {
 	struct vmab_copy *copy = container_of(bio, struct vmab_copy, bio);
-	struct vmab_session *session = copy->member->session;
-	struct vmab_disk *disk = copy->disk;
+	struct vmab_member *member = copy->member;
+	struct vmab_session *session = member->session;
 	int error = blk_status_to_errno(bio->bi_status);
 	unsigned long flags;
 
@@ -251,66 +294,151 @@ static void read_endio(struct bio *bio)
 	rcu_read_lock();
 	spin_lock_irqsave(&session->lock, flags);
 	if (error)
-		vmab_break(session, VMABACKUP_REASON_READ_ERROR, -error, copy->member,
-			   copy->chunk << (copy->member->chunk_shift + SECTOR_SHIFT));
-	if (session->state == VMABACKUP_STATE_ARMED)
-		copy_done(session, copy);
-	else
-		vmab_slots_drop(session->slots, copy);
-
-	session->inflight--;
-	if (!session->inflight)
-		wake_up_all(&session->quiet);
+		vmab_break(session, VMABACKUP_REASON_READ_ERROR, -error, member,
+			   copy->chunk << (member->chunk_shift + SECTOR_SHIFT));
+	end_copy(session, copy);
+	/* Half of the depth at a time, for reads that merge. */
+	if (session->state == VMABACKUP_STATE_ARMED && !list_empty(&session->ranges) &&
+	    member->fetching == FETCH_DEPTH / 2)
+		queue_reads(member);
 	spin_unlock_irqrestore(&session->lock, flags);
-
-	if (atomic_dec_and_test(&disk->inflight))
-		wake_up_all(&disk->idle);
 	rcu_read_unlock();
 }
 
+/* The next read to submit, guests' first, or NULL. */
+static struct vmab_copy *next_read(struct vmab_member *member)
+{
+	struct vmab_session *session = member->session;
+	struct vmab_copy *copy;
+
+	lockdep_assert_held(&session->lock);
+
+	for (;;) {
+		copy = list_first_entry_or_null(&member->guest_reads, struct vmab_copy, link);
+		if (!copy)
+			copy = list_first_entry_or_null(&member->fetch_reads, struct vmab_copy,
+							link);
+		if (!copy)
+			return NULL;
+		list_del_init(&copy->link);
+		if (session->state == VMABACKUP_STATE_ARMED)
+			return copy;
+		/* Nobody wants it any more. */
+		rcu_read_lock();
+		end_copy(session, copy);
+		rcu_read_unlock();
+	}
+}
+
+static void submit_read(struct vmab_copy *copy)
+{
+	struct vmab_member *member = copy->member;
+
+	vmab_slots_init_bio(member->session->slots, copy);
+	bio_set_dev(&copy->bio, copy->disk->origin->bdev);
+	copy->bio.bi_iter.bi_sector = copy->chunk << member->chunk_shift;
+	copy->bio.bi_end_io = read_endio;
+	if (copy->guest)
+		copy->bio.bi_opf |= REQ_SYNC;
+	submit_bio(&copy->bio);
+}
+
+/* Reads are submitted from here only: map may not sleep, ends of reads neither. */
 static void read_work_fn(struct work_struct *work)
 {
-	struct vmab_session *session = container_of(work, struct vmab_session, read_work);
-	struct vmab_copy *copy, *tmp;
+	struct vmab_member *member = container_of(work, struct vmab_member, read_work);
+	struct vmab_session *session = member->session;
+	struct vmab_copy *copy;
 	struct blk_plug plug;
-	LIST_HEAD(to_read);
 
 	spin_lock_irq(&session->lock);
-	if (session->state == VMABACKUP_STATE_ARMED)
-		serve_fetch(session);
-	list_splice_init(&session->to_read, &to_read);
+	vmab_copy_kick(session);
 	spin_unlock_irq(&session->lock);
 
 	/* Plugged, so that neighbours merge into the large reads that disks like. */
 	blk_start_plug(&plug);
-	list_for_each_entry_safe(copy, tmp, &to_read, link) {
-		list_del_init(&copy->link);
-		vmab_slots_init_bio(session->slots, copy);
-		bio_set_dev(&copy->bio, copy->disk->origin->bdev);
-		copy->bio.bi_iter.bi_sector = copy->chunk << copy->member->chunk_shift;
-		copy->bio.bi_end_io = read_endio;
-		if (copy->guest)
-			copy->bio.bi_opf |= REQ_SYNC;
-		submit_bio(&copy->bio);
+	for (;;) {
+		/* One by one: a guest's claim that comes now is the next. */
+		spin_lock_irq(&session->lock);
+		copy = next_read(member);
+		spin_unlock_irq(&session->lock);
+		if (!copy)
+			break;
+		submit_read(copy);
 	}
 	blk_finish_plug(&plug);
 }
 
-void vmab_copy_init_session(struct vmab_session *session)
+int vmab_copy_init_session(struct vmab_session *session)
 {
-	INIT_LIST_HEAD(&session->to_read);
 	INIT_LIST_HEAD(&session->done);
 	INIT_LIST_HEAD(&session->ranges);
 	INIT_LIST_HEAD(&session->free_ranges);
-	INIT_WORK(&session->read_work, read_work_fn);
 	init_waitqueue_head(&session->reader);
 	init_waitqueue_head(&session->quiet);
+	session->read_wq = alloc_workqueue("vmabackup_read", WQ_MEM_RECLAIM | WQ_UNBOUND, 0);
+	return session->read_wq ? 0 : -ENOMEM;
+}
+
+void vmab_copy_exit_session(struct vmab_session *session)
+{
+	destroy_workqueue(session->read_wq);
+}
+
+void vmab_copy_init_member(struct vmab_member *member)
+{
+	INIT_LIST_HEAD(&member->guest_reads);
+	INIT_LIST_HEAD(&member->fetch_reads);
+	INIT_WORK(&member->read_work, read_work_fn);
+}
+
+/*
+ * It would have to wait and must not.  The copy can start all the same, or the
+ * same answer would come until FETCH gets there.
+ */
+static void start_for_nowait(struct vmab_member *member, u64 chunk)
+{
+	if (vmab_map_unclaimed(&member->map, chunk, chunk + 1) == chunk &&
+	    vmab_slots_for_guest(member->session->slots))
+		claim_for_guest(member, chunk);
+}
+
+static enum vmab_verdict hold(struct vmab_member *member, struct bio *bio, u64 first, u64 end)
+{
+	struct vmab_session *session = member->session;
+	struct vmab_held *held;
+
+	lockdep_assert_held(&session->lock);
+
+	if (session->state != VMABACKUP_STATE_ARMED)
+		return VMAB_PASS;
+	if (bio->bi_opf & REQ_NOWAIT) {
+		start_for_nowait(member, first);
+		return VMAB_AGAIN;
+	}
+
+	held = dm_per_bio_data(bio, sizeof(*held));
+	vmab_held_add(member, held, first, end);
+	place(held);
+	serve_starved(session);
+	/*
+	 * From when dm begins to suspend without flush nobody may starve, and a
+	 * bio can go back only from here or from presuspend: the flag that lets
+	 * dm take it back is certain to be set only there.
+	 */
+	if (held->starved && dm_noflush_suspending(member->disk->ti)) {
+		vmab_held_cancel(held);
+		return VMAB_REQUEUE;
+	}
+	/* Whoever polls expects the bio to be submitted by the time it does. */
+	bio_clear_polled(bio);
+	return VMAB_HELD;
 }
 
 enum vmab_verdict vmab_copy_guest_write(struct vmab_member *member, struct bio *bio)
 {
 	struct vmab_session *session = member->session;
-	enum vmab_verdict verdict = VMAB_PASS;
+	enum vmab_verdict verdict;
 	sector_t sector = bio->bi_iter.bi_sector;
 	u64 first = sector >> member->chunk_shift;
 	u64 end = ((bio_end_sector(bio) - 1) >> member->chunk_shift) + 1;
@@ -320,16 +448,13 @@ enum vmab_verdict vmab_copy_guest_write(struct vmab_member *member, struct bio *
 	if (needed == end)
 		return VMAB_PASS;
 
-	/* All or nothing: a part that was written would be written again. */
-	if (bio->bi_opf & REQ_NOWAIT)
-		return VMAB_AGAIN;
-
 	/*
 	 * A write is cut at the edges of the first chunk that is needed: each
 	 * piece then waits for one copy, and pieces go on as theirs are done.
-	 * The other operations can't be cut, or not without cost below.
+	 * The other operations can't be cut, or not without cost below.  One that
+	 * may not wait stays whole: a part that was written would be again.
 	 */
-	if (bio_op(bio) == REQ_OP_WRITE && end - first > 1) {
+	if (bio_op(bio) == REQ_OP_WRITE && end - first > 1 && !(bio->bi_opf & REQ_NOWAIT)) {
 		if (needed > first) {
 			dm_accept_partial_bio(bio, (needed << member->chunk_shift) - sector);
 			return VMAB_PASS;
@@ -339,16 +464,7 @@ enum vmab_verdict vmab_copy_guest_write(struct vmab_member *member, struct bio *
 	}
 
 	spin_lock_irqsave(&session->lock, flags);
-	if (session->state == VMABACKUP_STATE_ARMED) {
-		struct vmab_held *held = dm_per_bio_data(bio, sizeof(*held));
-
-		vmab_held_add(member, held, needed, end);
-		place(held);
-		serve_starved(session);
-		if (!list_empty(&session->to_read))
-			queue_work(read_wq, &session->read_work);
-		verdict = VMAB_HELD;
-	}
+	verdict = hold(member, bio, needed, end);
 	spin_unlock_irqrestore(&session->lock, flags);
 	return verdict;
 }
@@ -373,7 +489,7 @@ int vmab_copy_fetch(struct vmab_member *member, u64 first, u64 end)
 	range->next = first;
 	range->end = end;
 	list_move_tail(&range->list, &session->ranges);
-	queue_work(read_wq, &session->read_work);
+	serve_fetch(session);
 unlock:
 	spin_unlock_irq(&session->lock);
 	return r;
@@ -385,9 +501,10 @@ static void recheck_starved(struct vmab_member *member)
 	struct vmab_held *held, *tmp;
 
 	list_for_each_entry_safe(held, tmp, &member->session->starved, wait)
-		if (held->member == member &&
+		if (held->single && held->member == member &&
 		    vmab_map_needed(&member->map, held->next, held->end) == held->end)
-			vmab_held_leave(held, 0);
+			vmab_held_leave(held);
+	check_ranges(member);
 }
 
 u64 vmab_copy_forget(struct vmab_member *member, u64 first, u64 end)
@@ -404,28 +521,22 @@ u64 vmab_copy_forget(struct vmab_member *member, u64 first, u64 end)
 		total += n;
 		if (n)
 			recheck_starved(member);
-		if (is_complete(session))
+		if (n && is_complete(session)) {
+			vmab_member_event(member);
 			wake_up_all(&session->reader);
+		}
 		spin_unlock_irq(&session->lock);
 		cond_resched();
 	}
 	return total;
 }
 
-void vmab_copy_requeue_starved(struct vmab_member *member)
-{
-	struct vmab_held *held, *tmp;
-
-	lockdep_assert_held(&member->session->lock);
-
-	list_for_each_entry_safe(held, tmp, &member->session->starved, wait)
-		if (held->member == member)
-			vmab_held_leave(held, BLK_STS_DM_REQUEUE);
-}
-
 void vmab_copy_quiesce(struct vmab_session *session)
 {
-	/* What was claimed is submitted by the worker, and then ends. */
+	u32 i;
+
+	/* What was claimed is submitted or dropped by the workers. */
 	wait_event(session->quiet, !READ_ONCE(session->inflight));
-	flush_work(&session->read_work);
+	for (i = 0; i < session->nr_members; i++)
+		flush_work(&session->members[i]->read_work);
 }

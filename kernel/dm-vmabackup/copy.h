@@ -12,16 +12,17 @@
 
 #include "types.h"
 
-int vmab_copy_init_queue(void);
-void vmab_copy_exit_queue(void);
-
-void vmab_copy_init_session(struct vmab_session *session);
+/* 0 or -ENOMEM. May sleep. */
+int vmab_copy_init_session(struct vmab_session *session);
+void vmab_copy_exit_session(struct vmab_session *session);
+void vmab_copy_init_member(struct vmab_member *member);
 
 /* What becomes of a guest's bio. */
 enum vmab_verdict {
 	VMAB_PASS,	/* nothing that it touches is needed: on to the origin */
 	VMAB_HELD,	/* ours now; goes to the origin by itself later */
 	VMAB_AGAIN,	/* it would be held and must not wait */
+	VMAB_REQUEUE,	/* it would be held too long for a suspend: back to dm */
 };
 
 /*
@@ -38,9 +39,6 @@ u64 vmab_copy_forget(struct vmab_member *member, u64 first, u64 end);
 
 /* Slots came free, or a disk is in use again: go on. Locked. */
 void vmab_copy_kick(struct vmab_session *session);
-
-/* Noflush suspend: what waits for a slot goes back to dm. Locked. */
-void vmab_copy_requeue_starved(struct vmab_member *member);
 
 /* Waits until no read is under way; the session is broken or closed. May sleep. */
 void vmab_copy_quiesce(struct vmab_session *session);

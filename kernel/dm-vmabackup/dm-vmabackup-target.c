@@ -151,6 +151,7 @@ static int vmab_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	ti->num_discard_bios = 1;
 	ti->num_secure_erase_bios = 1;
 	ti->num_write_zeroes_bios = 1;
+	ti->accounts_remapped_io = true;
 	ti->per_io_data_size = sizeof(struct vmab_held);
 	ti->private = disk;
 	return 0;
@@ -165,7 +166,7 @@ static void vmab_dtr(struct dm_target *ti)
 	struct vmab_disk *disk = ti->private;
 
 	vmab_disk_unregister(disk);
-	cancel_work_sync(&disk->event_work);
+	flush_work(&disk->event_work);
 	dm_put_device(ti, disk->origin);
 	kfree(disk);
 }
@@ -187,6 +188,8 @@ static int map_armed(struct vmab_disk *disk, struct bio *bio)
 	case VMAB_AGAIN:
 		bio_wouldblock_error(bio);
 		return DM_MAPIO_SUBMITTED;
+	case VMAB_REQUEUE:
+		return DM_MAPIO_REQUEUE;
 	default:
 		return DM_MAPIO_REMAPPED;
 	}

@@ -9,72 +9,63 @@
  */
 #define SUSPEND_POLL_MS		(VMABACKUP_SUSPEND_GRACE_MS / 10)
 
-/*
- * Two queues, because what runs on the first may wait for the origin: a
- * deadline has to pass whatever the origin does.
- */
-static struct workqueue_struct *leave_wq;
+/* Apart from all that waits for disks: a deadline passes whatever they do. */
 static struct workqueue_struct *deadline_wq;
 
-int vmab_held_init_queues(void)
+int vmab_held_init_queue(void)
 {
-	leave_wq = alloc_workqueue("vmabackup_leave", WQ_MEM_RECLAIM, 0);
-	if (!leave_wq)
-		return -ENOMEM;
-	deadline_wq = alloc_workqueue("vmabackup_deadline", WQ_MEM_RECLAIM, 0);
-	if (!deadline_wq) {
-		destroy_workqueue(leave_wq);
-		return -ENOMEM;
-	}
-	return 0;
+	deadline_wq = alloc_workqueue("vmabackup_deadline",
+				      WQ_MEM_RECLAIM | WQ_UNBOUND | WQ_HIGHPRI, 0);
+	return deadline_wq ? 0 : -ENOMEM;
 }
 
-void vmab_held_exit_queues(void)
+void vmab_held_exit_queue(void)
 {
 	destroy_workqueue(deadline_wq);
-	destroy_workqueue(leave_wq);
+}
+
+int vmab_held_init_session(struct vmab_session *session)
+{
+	INIT_LIST_HEAD(&session->starved);
+	hash_init(session->starving);
+	session->leave_wq = alloc_workqueue("vmabackup_leave",
+					    WQ_MEM_RECLAIM | WQ_UNBOUND | WQ_HIGHPRI, 0);
+	return session->leave_wq ? 0 : -ENOMEM;
+}
+
+void vmab_held_exit_session(struct vmab_session *session)
+{
+	destroy_workqueue(session->leave_wq);
 }
 
 static void leave_work_fn(struct work_struct *work)
 {
-	struct vmab_session *session = container_of(work, struct vmab_session, leave_work);
+	struct vmab_member *member = container_of(work, struct vmab_member, leave_work);
+	struct vmab_session *session = member->session;
 	struct vmab_held *held, *tmp;
 	struct blk_plug plug;
 	LIST_HEAD(leaving);
 
 	spin_lock_irq(&session->lock);
-	list_splice_init(&session->leaving, &leaving);
+	list_splice_init(&member->leaving, &leaving);
 	spin_unlock_irq(&session->lock);
 
 	blk_start_plug(&plug);
 	list_for_each_entry_safe(held, tmp, &leaving, wait) {
-		struct bio *bio = dm_bio_from_per_bio_data(held, sizeof(*held));
-
 		list_del(&held->wait);
-		if (held->status) {
-			bio->bi_status = held->status;
-			bio_endio(bio);
-		} else {
-			submit_bio_noacct(bio);
-		}
+		dm_submit_bio_remap(dm_bio_from_per_bio_data(held, sizeof(*held)), NULL);
 	}
 	blk_finish_plug(&plug);
-}
-
-void vmab_held_init_session(struct vmab_session *session)
-{
-	INIT_LIST_HEAD(&session->starved);
-	INIT_LIST_HEAD(&session->leaving);
-	INIT_WORK(&session->leave_work, leave_work_fn);
 }
 
 void vmab_held_flush(struct vmab_session *session)
 {
 	u32 i;
 
-	for (i = 0; i < session->nr_members; i++)
+	for (i = 0; i < session->nr_members; i++) {
 		cancel_delayed_work_sync(&session->members[i]->deadline);
-	flush_work(&session->leave_work);
+		flush_work(&session->members[i]->leave_work);
+	}
 }
 
 static unsigned long first_delay(const struct vmab_member *member)
@@ -93,8 +84,15 @@ void vmab_held_add(struct vmab_member *member, struct vmab_held *held, u64 first
 	held->member = member;
 	held->next = first;
 	held->end = end;
+	held->claim = first;
 	held->since = ktime_get_ns();
+	held->single = end - first == 1;
+	held->starved = false;
 	INIT_LIST_HEAD(&held->wait);
+	if (held->single)
+		INIT_HLIST_NODE(&held->hash);
+	else
+		list_add_tail(&held->range, &member->ranges);
 	/* If one was held before, its deadline comes first and finds this one. */
 	if (list_empty(&member->held))
 		queue_delayed_work(deadline_wq, &member->deadline, first_delay(member));
@@ -103,22 +101,79 @@ void vmab_held_add(struct vmab_member *member, struct vmab_held *held, u64 first
 	member->stats.held_now++;
 }
 
-void vmab_held_leave(struct vmab_held *held, blk_status_t status)
+void vmab_held_starve(struct vmab_held *held)
 {
-	struct vmab_member *member = held->member;
-	struct vmab_session *session = member->session;
-	u64 waited = div_u64(ktime_get_ns() - held->since, NSEC_PER_USEC);
+	struct vmab_session *session = held->member->session;
 
 	lockdep_assert_held(&session->lock);
 
+	held->starved = true;
+	list_add_tail(&held->wait, &session->starved);
+	if (held->single)
+		hash_add(session->starving, &held->hash, held->next);
+}
+
+void vmab_held_feed(struct vmab_held *held)
+{
+	lockdep_assert_held(&held->member->session->lock);
+
+	held->starved = false;
+	list_del_init(&held->wait);
+	if (held->single)
+		hash_del(&held->hash);
+}
+
+void vmab_held_cancel(struct vmab_held *held)
+{
+	struct vmab_member *member = held->member;
+
+	lockdep_assert_held(&member->session->lock);
+
+	if (held->starved)
+		vmab_held_feed(held);
+	else
+		list_del_init(&held->wait);
+	if (!held->single)
+		list_del(&held->range);
+	list_del(&held->age);
 	member->stats.held_now--;
+}
+
+void vmab_held_leave(struct vmab_held *held)
+{
+	struct vmab_member *member = held->member;
+	u64 waited = div_u64(ktime_get_ns() - held->since, NSEC_PER_USEC);
+
+	vmab_held_cancel(held);
 	member->stats.total_wait_us += waited;
 	member->stats.longest_wait_us = max(member->stats.longest_wait_us, waited);
+	list_add_tail(&held->wait, &member->leaving);
+	queue_work(member->session->leave_wq, &member->leave_work);
+}
 
-	held->status = status;
-	list_del(&held->age);
-	list_move_tail(&held->wait, &session->leaving);
-	queue_work(leave_wq, &session->leave_work);
+void vmab_held_take_starved(struct vmab_member *member, struct list_head *list)
+{
+	struct vmab_held *held, *tmp;
+
+	list_for_each_entry_safe(held, tmp, &member->session->starved, wait) {
+		if (held->member != member)
+			continue;
+		vmab_held_cancel(held);
+		list_add_tail(&held->wait, list);
+	}
+}
+
+void vmab_held_requeue(struct list_head *list)
+{
+	struct vmab_held *held, *tmp;
+
+	list_for_each_entry_safe(held, tmp, list, wait) {
+		struct bio *bio = dm_bio_from_per_bio_data(held, sizeof(*held));
+
+		list_del(&held->wait);
+		bio->bi_status = BLK_STS_DM_REQUEUE;
+		bio_endio(bio);
+	}
 }
 
 static void stop(struct vmab_session *session, enum vmabackup_state state)
@@ -133,7 +188,7 @@ static void stop(struct vmab_session *session, enum vmabackup_state state)
 		if (member->disk)
 			RCU_INIT_POINTER(member->disk->member, NULL);
 		list_for_each_entry_safe(held, tmp, &member->held, age)
-			vmab_held_leave(held, 0);
+			vmab_held_leave(held);
 		vmab_member_event(member);
 	}
 	wake_up_all(&session->reader);
@@ -193,7 +248,7 @@ static void deadline_work_fn(struct work_struct *work)
 	struct vmab_session *session = member->session;
 	const u64 grace = (u64)VMABACKUP_SUSPEND_GRACE_MS * NSEC_PER_MSEC;
 	const struct vmab_held *oldest, *starved;
-	u64 now, until;
+	u64 now, until, quiet;
 
 	spin_lock_irq(&session->lock);
 	oldest = list_first_entry_or_null(&member->held, struct vmab_held, age);
@@ -210,7 +265,9 @@ static void deadline_work_fn(struct work_struct *work)
 
 	if (member->suspend_since) {
 		starved = first_starved(member);
-		if (starved && now >= member->suspend_since + grace) {
+		/* A reader that gives slots back is alive, and the turn will come. */
+		quiet = max(member->suspend_since, session->last_put);
+		if (starved && now >= quiet + grace) {
 			vmab_break(session, VMABACKUP_REASON_SUSPEND, EBUSY, member,
 				   starved->next << (member->chunk_shift + SECTOR_SHIFT));
 			goto unlock;
@@ -225,7 +282,9 @@ unlock:
 void vmab_held_init_member(struct vmab_member *member)
 {
 	INIT_LIST_HEAD(&member->held);
-	INIT_LIST_HEAD(&member->draining);
+	INIT_LIST_HEAD(&member->ranges);
+	INIT_LIST_HEAD(&member->leaving);
+	INIT_WORK(&member->leave_work, leave_work_fn);
 	INIT_DELAYED_WORK(&member->deadline, deadline_work_fn);
 }
 

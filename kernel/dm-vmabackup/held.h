@@ -14,23 +14,40 @@
 
 #include "types.h"
 
-int vmab_held_init_queues(void);
-void vmab_held_exit_queues(void);
+int vmab_held_init_queue(void);
+void vmab_held_exit_queue(void);
 
-void vmab_held_init_session(struct vmab_session *session);
+/* 0 or -ENOMEM. May sleep. */
+int vmab_held_init_session(struct vmab_session *session);
+void vmab_held_exit_session(struct vmab_session *session);
 void vmab_held_init_member(struct vmab_member *member);
 
-/* No bio is held and none can come. May sleep. */
+/* No bio is held and none can come: waits until all have left. May sleep. */
 void vmab_held_flush(struct vmab_session *session);
 
 /* The bio is held from now on, for chunks [first, end). */
 void vmab_held_add(struct vmab_member *member, struct vmab_held *held, u64 first, u64 end);
 
+/* The bio leaves for the origin, wherever it waits.  A worker submits it. */
+void vmab_held_leave(struct vmab_held *held);
+
+/* The bio is not held any more and nothing else happens to it. */
+void vmab_held_cancel(struct vmab_held *held);
+
+/* The bio waits for a slot, behind those who do already. */
+void vmab_held_starve(struct vmab_held *held);
+
+/* It does not any more; held->wait is on no list. */
+void vmab_held_feed(struct vmab_held *held);
+
 /*
- * The bio leaves, wherever it waits: with status 0 to the origin, else it ends
- * with that status.  A worker takes it from here.
+ * Noflush suspend: all of the member's bios that starve are no longer held and
+ * are moved to list, by held->wait.  vmab_held_requeue() gives them back to dm.
  */
-void vmab_held_leave(struct vmab_held *held, blk_status_t status);
+void vmab_held_take_starved(struct vmab_member *member, struct list_head *list);
+
+/* Not locked; while dm_noflush_suspending(). */
+void vmab_held_requeue(struct list_head *list);
 
 /* The member's disk is being suspended with flush: those who starve get less time. */
 void vmab_held_suspending(struct vmab_member *member);

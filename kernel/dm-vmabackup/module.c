@@ -3,7 +3,6 @@
 #include <linux/module.h>
 
 #include "chardev.h"
-#include "copy.h"
 #include "dm-vmabackup-target.h"
 #include "held.h"
 
@@ -11,15 +10,12 @@ static int __init vmab_init(void)
 {
 	int r;
 
-	r = vmab_held_init_queues();
+	r = vmab_held_init_queue();
 	if (r)
 		return r;
-	r = vmab_copy_init_queue();
-	if (r)
-		goto exit_held_queues;
 	r = vmab_chardev_register();
 	if (r)
-		goto exit_copy_queue;
+		goto exit_held_queue;
 	r = vmab_target_register();
 	if (r)
 		goto unregister_chardev;
@@ -27,10 +23,8 @@ static int __init vmab_init(void)
 
 unregister_chardev:
 	vmab_chardev_unregister();
-exit_copy_queue:
-	vmab_copy_exit_queue();
-exit_held_queues:
-	vmab_held_exit_queues();
+exit_held_queue:
+	vmab_held_exit_queue();
 	return r;
 }
 
@@ -38,8 +32,7 @@ static void __exit vmab_exit(void)
 {
 	vmab_target_unregister();
 	vmab_chardev_unregister();
-	vmab_copy_exit_queue();
-	vmab_held_exit_queues();
+	vmab_held_exit_queue();
 }
 
 module_init(vmab_init);
@@ -49,4 +42,3 @@ MODULE_DESCRIPTION("Device-mapper target for consistent backups of running VM di
 MODULE_AUTHOR("The dm-vmabackup maintainers");
 MODULE_LICENSE("GPL");
 MODULE_ALIAS("dm-vmabackup");
-MODULE_ALIAS("devname:vmabackup");

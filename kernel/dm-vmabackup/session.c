@@ -4,6 +4,7 @@
 #include <linux/blkdev.h>
 #include <linux/log2.h>
 #include <linux/module.h>
+#include <linux/nospec.h>
 #include <linux/poll.h>
 #include <linux/slab.h>
 
@@ -36,6 +37,7 @@ static u64 chunk_size(const struct vmab_member *member)
 struct vmab_session *vmab_session_open(void)
 {
 	struct vmab_session *session;
+	int r;
 	u32 i;
 
 	session = kzalloc(sizeof(*session), GFP_KERNEL_ACCOUNT);
@@ -53,11 +55,22 @@ struct vmab_session *vmab_session_open(void)
 	session->state = VMABACKUP_STATE_NEW;
 	session->fault.disk = U32_MAX;
 	session->fault.offset = U64_MAX;
-	vmab_held_init_session(session);
-	vmab_copy_init_session(session);
+	r = vmab_held_init_session(session);
+	if (r)
+		goto free_session;
+	r = vmab_copy_init_session(session);
+	if (r)
+		goto exit_held;
 	for (i = 0; i < VMABACKUP_MAX_RANGES; i++)
 		list_add_tail(&session->range_pool[i].list, &session->free_ranges);
 	return session;
+
+exit_held:
+	vmab_held_exit_session(session);
+free_session:
+	kfree(session->range_pool);
+	kfree(session);
+	return ERR_PTR(r);
 }
 
 /* The disk is its own again; its counters stay to be seen. Locked by both. */
@@ -104,6 +117,8 @@ void vmab_session_close(struct vmab_session *session)
 
 	for (i = 0; i < session->nr_members; i++)
 		free_member(session->members[i]);
+	vmab_copy_exit_session(session);
+	vmab_held_exit_session(session);
 	vmab_slots_destroy(session->slots);
 	kfree(session->range_pool);
 	mutex_destroy(&session->mutex);
@@ -167,7 +182,6 @@ static int add(struct vmab_session *session, struct gendisk *gd, struct vmab_mem
 	if (!r) {
 		member->size = (u64)disk->ti->len << SECTOR_SHIFT;
 		member->chunk_shift = disk->chunk_shift;
-		member->cbw_timeout_ms = disk->cbw_timeout_ms;
 	}
 	mutex_unlock(&vmab_registry);
 	if (r)
@@ -185,8 +199,10 @@ static int add(struct vmab_session *session, struct gendisk *gd, struct vmab_mem
 	if (!r && ((u64)disk->ti->len << SECTOR_SHIFT != size ||
 		   disk->chunk_shift != member->chunk_shift))
 		r = -ENODEV;
-	if (!r)
+	if (!r) {
+		member->cbw_timeout_ms = disk->cbw_timeout_ms;
 		r = attach(session, disk, member);
+	}
 	mutex_unlock(&vmab_registry);
 	return r;
 }
@@ -202,6 +218,7 @@ int vmab_session_add(struct vmab_session *session, struct gendisk *gd,
 		return -ENOMEM;
 	member->session = session;
 	vmab_held_init_member(member);
+	vmab_copy_init_member(member);
 
 	mutex_lock(&session->mutex);
 	if (READ_ONCE(session->state) == VMABACKUP_STATE_BROKEN)
@@ -332,7 +349,7 @@ static int find_range(struct vmab_session *session, const struct vmabackup_range
 	/* Pairs with nothing more than the caller's own ADD_DISK. */
 	if (arg->disk >= READ_ONCE(session->nr_members))
 		return -ENOENT;
-	*member = session->members[arg->disk];
+	*member = session->members[array_index_nospec(arg->disk, VMABACKUP_MAX_DISKS)];
 	if (!arg->count)
 		return -EINVAL;
 	if (arg->first >= (*member)->map.nr_chunks ||
@@ -371,23 +388,29 @@ int vmab_session_forget(struct vmab_session *session, struct vmabackup_range *ar
 	return r;
 }
 
+static int check_armed(const struct vmab_session *session)
+{
+	if (session->state < VMABACKUP_STATE_ARMED)
+		return -EBUSY;
+	return session->state == VMABACKUP_STATE_ARMED ? 0 : -ESTALE;
+}
+
 int vmab_session_put(struct vmab_session *session, const u32 *slots, u32 nr, u32 *done)
 {
-	int r = 0;
+	int r;
 
 	*done = 0;
-	if (!nr)
-		return 0;
-
 	spin_lock_irq(&session->lock);
-	while (*done < nr) {
-		r = session->slots ? vmab_slots_put(session->slots, slots[*done]) : -EBADSLT;
-		if (r)
-			break;
-		(*done)++;
+	r = check_armed(session);
+	while (!r && *done < nr) {
+		r = vmab_slots_put(session->slots, slots[*done]);
+		if (!r)
+			(*done)++;
 	}
-	if (*done)
+	if (*done) {
+		session->last_put = ktime_get_ns();
 		vmab_copy_kick(session);
+	}
 	spin_unlock_irq(&session->lock);
 	return r;
 }
@@ -412,17 +435,15 @@ static bool something_to_say_locked(struct vmab_session *session)
 static int take(struct vmab_session *session, struct vmabackup_completion *to, u32 max)
 {
 	struct vmab_copy *copy, *tmp;
-	u32 n = 0;
+	int n = check_armed(session);
 
 	lockdep_assert_held(&session->lock);
 
-	if (session->state < VMABACKUP_STATE_ARMED)
-		return -EBUSY;
-	if (session->state != VMABACKUP_STATE_ARMED)
-		return -ESTALE;
+	if (n)
+		return n;
 
 	list_for_each_entry_safe(copy, tmp, &session->done, link) {
-		if (n == max)
+		if (n == (int)max)
 			break;
 		list_del_init(&copy->link);
 		vmab_slots_deliver(session->slots, copy);
@@ -519,7 +540,9 @@ static void lose_disk(struct vmab_disk *disk, enum vmabackup_reason reason)
 	if (!member)
 		return;
 	spin_lock_irq(&member->session->lock);
-	vmab_break(member->session, reason, ENODEV, member, U64_MAX);
+	/* A disk that has been copied in full is not needed any more. */
+	if (member->session->state != VMABACKUP_STATE_ARMED || member->map.nr_needed)
+		vmab_break(member->session, reason, ENODEV, member, U64_MAX);
 	detach(member);
 	spin_unlock_irq(&member->session->lock);
 }
@@ -532,8 +555,15 @@ void vmab_disk_register(struct vmab_disk *disk, struct gendisk *gd)
 	disk->suspended = false;
 	if (list_empty(&disk->list)) {
 		old = find_disk(gd);
-		if (old)
+		if (old) {
 			lose_disk(old, VMABACKUP_REASON_REPLACED);
+			/* Whoever looks at the disk shall find out what happened. */
+			disk->last_stats = old->last_stats;
+			disk->last_fault = old->last_fault;
+			disk->last_left = old->last_left;
+			if (old->last_total)
+				disk->last_total = old->last_total;
+		}
 		disk->gd = gd;
 		list_add_tail(&disk->list, &vmab_disks);
 	}
@@ -553,40 +583,44 @@ void vmab_disk_unregister(struct vmab_disk *disk)
 	synchronize_rcu();
 }
 
-/* Both locks that guard what suspending changes; owner may be NULL. */
-static struct vmab_member *lock_owner(struct vmab_disk *disk)
+/* FETCH rests, or goes on. */
+static void set_paused(struct vmab_disk *disk, bool paused)
 {
-	mutex_lock(&vmab_registry);
+	lockdep_assert_held(&vmab_registry);
 	if (disk->owner)
-		spin_lock_irq(&disk->owner->session->lock);
-	return disk->owner;
+		lockdep_assert_held(&disk->owner->session->lock);
+	disk->paused = paused;
 }
 
-static void unlock_owner(struct vmab_disk *disk)
+static void presuspend_member(struct vmab_member *member, bool noflush, struct list_head *requeue)
 {
-	if (disk->owner)
-		spin_unlock_irq(&disk->owner->session->lock);
-	mutex_unlock(&vmab_registry);
-}
-
-void vmab_disk_presuspend(struct vmab_disk *disk, bool noflush)
-{
-	struct vmab_member *member = lock_owner(disk);
-
-	/*
-	 * dm waits for the bios that we hold.  They must not depend on the
-	 * reader: without flush they can go back to dm; with flush they have a
-	 * short grace, then the session breaks.
-	 */
-	disk->paused = true;
-	disk->noflush = noflush;
-	if (member && member->session->state == VMABACKUP_STATE_ARMED) {
+	spin_lock_irq(&member->session->lock);
+	set_paused(member->disk, true);
+	if (member->session->state == VMABACKUP_STATE_ARMED) {
 		if (noflush)
-			vmab_copy_requeue_starved(member);
+			vmab_held_take_starved(member, requeue);
 		else
 			vmab_held_suspending(member);
 	}
-	unlock_owner(disk);
+	spin_unlock_irq(&member->session->lock);
+}
+
+/*
+ * dm waits for the bios that we hold.  They must not depend on the reader:
+ * without flush they can go back to dm; with flush they have a short grace, then
+ * the session breaks.
+ */
+void vmab_disk_presuspend(struct vmab_disk *disk, bool noflush)
+{
+	LIST_HEAD(requeue);
+
+	mutex_lock(&vmab_registry);
+	if (disk->owner)
+		presuspend_member(disk->owner, noflush, &requeue);
+	else
+		set_paused(disk, true);
+	mutex_unlock(&vmab_registry);
+	vmab_held_requeue(&requeue);
 }
 
 void vmab_disk_postsuspend(struct vmab_disk *disk)
@@ -602,20 +636,26 @@ void vmab_disk_postsuspend(struct vmab_disk *disk)
 	wait_event(disk->idle, !atomic_read(&disk->inflight));
 }
 
-void vmab_disk_resume(struct vmab_disk *disk)
+static void resume_member(struct vmab_member *member)
 {
-	struct vmab_member *member = lock_owner(disk);
-
-	disk->paused = false;
-	disk->noflush = false;
-	if (member) {
-		member->suspend_since = 0;
-		vmab_copy_kick(member->session);
-	}
-	unlock_owner(disk);
+	spin_lock_irq(&member->session->lock);
+	set_paused(member->disk, false);
+	member->suspend_since = 0;
+	vmab_copy_kick(member->session);
+	spin_unlock_irq(&member->session->lock);
 }
 
-void vmab_disk_status(struct vmab_disk *disk, struct vmab_disk_status *status)
+void vmab_disk_resume(struct vmab_disk *disk)
+{
+	mutex_lock(&vmab_registry);
+	if (disk->owner)
+		resume_member(disk->owner);
+	else
+		set_paused(disk, false);
+	mutex_unlock(&vmab_registry);
+}
+
+static void member_status(const struct vmab_member *member, struct vmab_disk_status *status)
 {
 	static const enum vmab_disk_state states[] = {
 		[VMABACKUP_STATE_NEW] = VMAB_DISK_MEMBER,
@@ -623,13 +663,27 @@ void vmab_disk_status(struct vmab_disk *disk, struct vmab_disk_status *status)
 		[VMABACKUP_STATE_ARMED] = VMAB_DISK_ARMED,
 		[VMABACKUP_STATE_BROKEN] = VMAB_DISK_BROKEN,
 	};
-	const struct vmab_member *member = lock_owner(disk);
-	bool armed = member && member->session->state >= VMABACKUP_STATE_ARMED;
 
-	status->state = member ? states[member->session->state] : VMAB_DISK_IDLE;
-	status->stats = armed ? member->stats : disk->last_stats;
-	status->fault = armed ? member->session->fault : disk->last_fault;
-	status->left = armed ? member->map.nr_needed : disk->last_left;
-	status->total = armed ? member->map.nr_chunks : disk->last_total;
-	unlock_owner(disk);
+	spin_lock_irq(&member->session->lock);
+	status->state = states[member->session->state];
+	if (member->session->state >= VMABACKUP_STATE_ARMED) {
+		status->stats = member->stats;
+		status->fault = member->session->fault;
+		status->left = member->map.nr_needed;
+		status->total = member->map.nr_chunks;
+	}
+	spin_unlock_irq(&member->session->lock);
+}
+
+void vmab_disk_status(struct vmab_disk *disk, struct vmab_disk_status *status)
+{
+	mutex_lock(&vmab_registry);
+	status->state = VMAB_DISK_IDLE;
+	status->stats = disk->last_stats;
+	status->fault = disk->last_fault;
+	status->left = disk->last_left;
+	status->total = disk->last_total;
+	if (disk->owner)
+		member_status(disk->owner, status);
+	mutex_unlock(&vmab_registry);
 }

@@ -4,6 +4,7 @@
 #include <linux/hash.h>
 #include <linux/log2.h>
 #include <linux/mm.h>
+#include <linux/nospec.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
@@ -101,6 +102,9 @@ void vmab_slots_destroy(struct vmab_slots *slots)
 	kfree(slots);
 }
 
+/* Nothing to do, but without it the mapping would count as anonymous memory. */
+static const struct vm_operations_struct vmab_vm_ops = {};
+
 int vmab_slots_mmap(struct vmab_slots *slots, struct vm_area_struct *vma)
 {
 	if (vma->vm_flags & VM_WRITE)
@@ -109,6 +113,7 @@ int vmab_slots_mmap(struct vmab_slots *slots, struct vm_area_struct *vma)
 		return -EINVAL;
 
 	vmab_vm_flags_mod(vma, VM_DONTCOPY | VM_DONTEXPAND | VM_DONTDUMP, VM_MAYWRITE);
+	vma->vm_ops = &vmab_vm_ops;
 	return vm_map_pages(vma, slots->pages, (unsigned long)slots->nr * pages_per_slot(slots));
 }
 
@@ -177,7 +182,10 @@ void vmab_slots_deliver(struct vmab_slots *slots, struct vmab_copy *copy)
 
 int vmab_slots_put(struct vmab_slots *slots, u32 slot)
 {
-	if (slot >= slots->nr || slots->copies[slot].owner != VMAB_SLOT_USER)
+	if (slot >= slots->nr)
+		return -EBADSLT;
+	slot = array_index_nospec(slot, slots->nr);
+	if (slots->copies[slot].owner != VMAB_SLOT_USER)
 		return -EBADSLT;
 	slots->nr_user--;
 	make_free(slots, &slots->copies[slot]);

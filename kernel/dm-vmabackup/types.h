@@ -26,6 +26,7 @@
 #include <linux/bio.h>
 #include <linux/bitmap.h>
 #include <linux/device-mapper.h>
+#include <linux/hashtable.h>
 #include <linux/ktime.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
@@ -99,7 +100,6 @@ struct vmab_disk {
 
 	/* under vmab_registry, and owner's session->lock when there is one */
 	bool paused;			/* presuspend to resume: FETCH rests */
-	bool noflush;			/* suspending without flush: requeue */
 	struct vmab_stats last_stats;	/* what status shows once owner is gone */
 	struct vmab_fault last_fault;
 	u64 last_left, last_total;
@@ -111,14 +111,23 @@ struct vmab_disk {
 	struct work_struct event_work;
 };
 
-/* A guest bio that waits. Under session->lock. */
+/*
+ * A guest bio that waits: a single for the copy of one chunk, a range until no
+ * chunk in it is needed.  Under session->lock.
+ */
 struct vmab_held {
 	struct list_head age;		/* member->held, oldest first */
-	struct list_head wait;		/* starved, waiters, draining, or leaving */
+	struct list_head wait;		/* session->starved, copy->waiters, member->leaving */
+	union {
+		struct hlist_node hash;	/* single: session->starving, while it starves */
+		struct list_head range;	/* range: member->ranges, all the time */
+	};
 	struct vmab_member *member;
 	u64 next, end;			/* chunks [next, end) keep it */
+	u64 claim;			/* range: nothing before it is NEEDED */
 	u64 since;			/* ns */
-	blk_status_t status;		/* what it leaves with; 0: to the origin */
+	bool single;
+	bool starved;			/* wait is on session->starved */
 };
 
 struct vmab_member {
@@ -133,9 +142,19 @@ struct vmab_member {
 	struct vmab_chunk_map map;
 	struct vmab_stats stats;
 	struct list_head held;		/* all held bios of this disk, by age */
-	struct list_head draining;	/* those whose chunks are all being copied */
+	struct list_head ranges;	/* those of them that want many chunks */
+	struct list_head leaving;	/* no longer held, not yet submitted */
+	struct list_head guest_reads;	/* claimed for guests, not yet submitted */
+	struct list_head fetch_reads;	/* likewise for FETCH */
+	u32 fetching;			/* FETCH's chunks that are COPYING */
 	u64 suspend_since;		/* ns, while being suspended with flush; or 0 */
 
+	/*
+	 * Each disk has its own, for they may have to wait for its origin: one
+	 * that hangs may not hold up the others.
+	 */
+	struct work_struct read_work;
+	struct work_struct leave_work;
 	struct delayed_work deadline;
 };
 
@@ -154,7 +173,7 @@ enum vmab_slot_owner {
 
 /* Under session->lock, but while COPYING the bio is the block layer's. */
 struct vmab_copy {
-	struct list_head link;		/* slots->free, session->to_read, session->done */
+	struct list_head link;		/* slots->free, member->*_reads, session->done */
 	struct hlist_node hash;		/* while COPYING: session's slots->copying */
 	struct list_head waiters;	/* held bios that want just this chunk */
 	struct vmab_member *member;
@@ -195,6 +214,9 @@ struct vmab_range {
  */
 #define VMAB_STATE_CLOSED	((enum vmabackup_state)(VMABACKUP_STATE_BROKEN + 1))
 
+/* Buckets for the chunks that are starved for: as many as a queue is deep. */
+#define VMAB_STARVING_BITS	10
+
 struct vmab_session {
 	struct mutex mutex;		/* setting up; see above */
 
@@ -209,16 +231,21 @@ struct vmab_session {
 	struct vmab_fault fault;
 	u64 nr_left;			/* chunks of all members not yet SAFE */
 	u32 inflight;			/* slots COPYING */
-	struct list_head starved;	/* held bios that wait for a slot, fair */
-	struct list_head leaving;	/* held bios on their way out */
-	struct list_head to_read;	/* claimed, read not submitted */
+	struct list_head starved;	/* held bios that wait for a slot, in turn */
+	DECLARE_HASHTABLE(starving, VMAB_STARVING_BITS); /* singles among them, by chunk */
+	u64 last_put;			/* ns, when the reader last gave a slot back */
 	struct list_head done;		/* to be reaped */
 	struct list_head ranges;	/* FETCHes, in order */
 	struct list_head free_ranges;
 	struct vmab_range *range_pool;
 
-	struct work_struct read_work;
-	struct work_struct leave_work;
+	/*
+	 * Queues of its own, so that a rescuer that waits for this session's
+	 * disks is not the one that another session, or the one of a disk below,
+	 * needs to make progress.
+	 */
+	struct workqueue_struct *read_wq;
+	struct workqueue_struct *leave_wq;
 	wait_queue_head_t reader;
 	wait_queue_head_t quiet;	/* inflight became 0 */
 };

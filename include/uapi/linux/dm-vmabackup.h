@@ -44,18 +44,20 @@
  * REAP.  Bytes past vmabackup_completion.length are undefined (they hold an
  * older chunk of the same session, or zeroes).  The mapping is read-only and
  * shared; a writable or private mapping is refused with EACCES or EINVAL.  The
- * pages are ordinary ones: O_DIRECT, io_uring and vmsplice can read from them.
+ * pages are ordinary ones: O_DIRECT, io_uring (but not as registered buffers) and
+ * vmsplice can read from them.
  *
  * Waiting, and the policy break-snapshot
  * ======================================
  * A guest write to a chunk that is still needed is held until the old chunk is
  * in a slot.  Slots in reserve are kept for this.  When none is free for longer
  * than the disk's cbw_timeout, or when the old chunk can't be read, or when a
- * disk is suspended while a write waits for a slot and none comes within
+ * disk is suspended while a write waits for a slot and none was given back for
  * VMABACKUP_SUSPEND_GRACE_MS, the session breaks: held writes are let go
  * unharmed, VMABACKUP_IOC_REAP and VMABACKUP_IOC_FETCH answer ESTALE from then
  * on, poll() reports EPOLLERR, and VMABACKUP_IOC_STATUS says why.  The first
- * reason is kept.  A broken session can only be closed.
+ * reason is kept.  A broken session can only be closed.  A suspend without flush
+ * gives waiting writes back to device-mapper; their time starts anew afterwards.
  *
  * Conventions
  * ===========
@@ -99,9 +101,9 @@
 #define VMABACKUP_MAX_SLOTS		16384
 
 /*
- * How long a write that waits for a slot may go on waiting once its disk is
- * being suspended, milliseconds.  A reader that is alive gives slots back
- * within a few milliseconds; LVM waits for the suspend with its locks held.
+ * While a disk is being suspended and a write waits for a slot: how long the
+ * reader may give none back, milliseconds.  One that is alive does so within a
+ * few milliseconds; LVM waits for the suspend with its locks held.
  */
 #define VMABACKUP_SUSPEND_GRACE_MS	1000
 
@@ -175,13 +177,13 @@ struct vmabackup_setup_slots {
 /**
  * struct vmabackup_arm - VMABACKUP_IOC_ARM: the instant
  * @flags:	in: 0
- * @bad_disk:	out: with ENOTCONN or ENODEV, the disk that is the reason
+ * @bad_disk:	out: with ENOTCONN, the disk that is the reason
  *
  * Once, while every disk of the session is suspended.  What the disks hold now
  * is what the session delivers.  Does not allocate and does not wait for I/O.
  *
- * Errors: ENOTCONN (a disk is not suspended), ENOENT (no slots were set up),
- * EBUSY (already armed).
+ * Errors: ENOTCONN (a disk is not suspended: @bad_disk), ENOENT (no slots were set
+ * up), EBUSY (already armed).
  */
 struct vmabackup_arm {
 	__u32 flags;
@@ -284,7 +286,7 @@ enum vmabackup_state {
 /* vmabackup_status.reason */
 enum vmabackup_reason {
 	VMABACKUP_REASON_NONE = 0,
-	VMABACKUP_REASON_TIMEOUT = 1,	/* cbw_timeout: no slot came free */
+	VMABACKUP_REASON_TIMEOUT = 1,	/* a write was held for cbw_timeout */
 	VMABACKUP_REASON_READ_ERROR = 2, /* the origin could not be read */
 	VMABACKUP_REASON_SUSPEND = 3,	/* suspended with writes waiting */
 	VMABACKUP_REASON_REPLACED = 4,	/* the disk's table was replaced */
