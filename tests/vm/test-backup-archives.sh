@@ -4,7 +4,7 @@
 # slots, large chunks, pipes, compression, a limit; judged by the independent reader.
 # needs: disks=1x64M+1x3M+1x1M,sector=4096 timeout=300
 . "$BED_TOP/tests/vm/lib.sh"
-plan 26
+plan 31
 
 read_archive() {
 	python3 "$BED_TOP/tests/oracle/vmaread.py" "$@"
@@ -70,6 +70,23 @@ check "a limit is kept to" "$VMACTL" backup "${three[@]}" --bwlimit 10M --output
 took=$((SECONDS - start))
 check "66 MiB at 10 MiB/s take over 5 s and under 20 s: $took" test $((took > 5 && took < 20)) = 1
 check "with all that is wanted" read_archive compare -q "$WORK/l.vma" "${same[@]}"
+
+# One disk on another, the lower one given first: the upper one must be suspended first.
+dm_create d3 "0 8 vmabackup /dev/mapper/d2"
+check "a disk and one on top of it" "$VMACTL" backup --disk low=/dev/mapper/d2 \
+	--disk up=/dev/mapper/d3 --output "$WORK/s.vma" --json-summary "$WORK/./s.json"
+check "both are right" read_archive compare -q "$WORK/s.vma" low="$WORK/d2.raw" up="$WORK/d2.raw"
+check "suspended for less than 5 s" test "$(json s.json suspended_us)" -lt 5000000
+
+status_json() {
+	"$VMACTL" status --json d0 /dev/mapper/d1 | python3 -c 'import json, sys
+a, b = json.load(sys.stdin)
+assert a["name"] == "d0" and a["state"] == "idle" and a["size_bytes"] == 1 << 26, a
+assert a["chunks"] == a["chunks_fetched"] == 1024 and a["broken_reason"] == "none", a
+assert b["chunk_bytes"] == 1 << 20 and b["chunks"] == 3 and not b["suspended"], b'
+}
+check "status tells it as JSON" status_json
+check_status 1 "status of another device" "$VMACTL" status /dev/vda
 
 check_eq "the disks are idle again" "$(dm_status d0 | cut -d' ' -f4)" idle
 check_eq "no temporary file is left" "$(find "$WORK" -name '*.tmp-*')" ""

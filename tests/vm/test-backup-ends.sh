@@ -62,7 +62,8 @@ stop_drain() {
 }
 
 guest_writes() {
-	timeout 20 dd if=/dev/urandom of=/dev/mapper/d0 bs=64k count=4 seek="${1:-0}" oflag=direct status=none
+	timeout 20 dd if=/dev/urandom of=/dev/mapper/d0 bs=64k count=4 \
+		seek="${1:-0}" oflag=direct status=none
 }
 
 load_target

@@ -3,7 +3,7 @@
 # What vmactl backup refuses before it touches a disk, and how it says so.
 # needs: disks=3x64M timeout=300
 . "$BED_TOP/tests/vm/lib.sh"
-plan 47
+plan 52
 
 # refused STATUS NAME REGEX ARGUMENT...: and nothing was written or armed.
 refused() {
@@ -35,6 +35,8 @@ refused 2 "a config that is too large" 'large\.conf: larger' "${d0[@]}" "${out[@
 refused 2 "a config that is not there" 'No such file' "${d0[@]}" "${out[@]}" --config "$WORK/none.conf"
 refused 2 "a config name twice" 'good\.conf' "${d0[@]}" "${out[@]}" --config "$WORK/good.conf" \
 	--config "$WORK/other/good.conf"
+refused 2 "a summary in place of the archive" 'replace the archive' "${d0[@]}" "${out[@]}" \
+	--json-summary "$WORK/x.vma"
 many=()
 for ((i = 0; i < 255; i++)); do
 	many+=(--disk "n$i=/dev/mapper/d0")
@@ -50,6 +52,11 @@ echo precious >"$WORK/there.vma"
 check_status 1 "an archive that is there" "$VMACTL" backup "${d0[@]}" --output "$WORK/there.vma"
 check_out "an archive that is there: says why" 'there\.vma exists'
 check_eq "and it is left alone" "$(cat "$WORK/there.vma")" precious
+
+check_status 1 "a summary with the archive's name, spelled differently" "$VMACTL" backup "${d0[@]}" \
+	--output "$WORK/same.vma" --json-summary "$WORK/./same.vma"
+check_out "says that the archive is good" 'the archive itself is good'
+check "which is true" "$VMACTL" verify "$WORK/same.vma"
 
 dmsetup suspend d1
 refused 1 "a disk that is suspended by somebody" 'suspended by somebody' "${d0[@]}" --disk b=/dev/mapper/d1 "${out[@]}"

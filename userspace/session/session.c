@@ -43,7 +43,7 @@ int session_open(struct session **out, struct vma_error *err)
 		error = -errno;
 		if (error == -ENOENT || error == -ENXIO || error == -ENODEV)
 			vma_error_set(err, "%s is not there; load the module: modprobe dm-vmabackup",
-			     DEVICE_PATH);
+				      DEVICE_PATH);
 		else
 			vma_error_set(err, "cannot open %s: %s", DEVICE_PATH, strerror(-error));
 		goto out_free;
@@ -51,13 +51,13 @@ int session_open(struct session **out, struct vma_error *err)
 	if (ioctl(s->fd, VMABACKUP_IOC_INFO, &info) < 0) {
 		error = -errno;
 		vma_error_set(err, "%s does not answer as dm-vmabackup does: %s", DEVICE_PATH,
-		     strerror(-error));
+			      strerror(-error));
 		goto out_close;
 	}
 	if (info.abi_version != VMABACKUP_ABI_VERSION) {
 		error = -EPROTONOSUPPORT;
 		vma_error_set(err, "the loaded module speaks protocol version %u, this vmactl speaks %u; install the same release of both",
-		     info.abi_version, VMABACKUP_ABI_VERSION);
+			      info.abi_version, VMABACKUP_ABI_VERSION);
 		goto out_close;
 	}
 	s->max_slot_memory = info.max_slot_memory;
@@ -92,22 +92,22 @@ int session_add_disk(struct session *s, int fd, const char *name, struct session
 		switch (error) {
 		case -EBUSY:
 			return vma_fail(err, error,
-				    "disk %s is in another backup session; wait for it to end",
-				    name);
+					"disk %s is in another backup session; wait for it to end",
+					name);
 		case -EEXIST:
 			return vma_fail(err, error, "disk %s is in this backup already", name);
 		case -ENODEV:
 		case -ENOTBLK:
 			return vma_fail(err, error,
-				    "disk %s has no vmabackup target as its whole table", name);
+					"disk %s has no vmabackup target as its whole table", name);
 		case -ENOSPC:
 			return vma_fail(err, error, "disk %s is one too many: at most %u in a backup",
-				    name, VMABACKUP_MAX_DISKS);
+					name, VMABACKUP_MAX_DISKS);
 		case -ENOMEM:
 			return vma_fail(err, error, "the kernel has no memory for disk %s", name);
 		default:
 			return vma_fail(err, error, "cannot add disk %s to the session: %s", name,
-				    strerror(-error));
+					strerror(-error));
 		}
 	}
 	if (add.disk != s->nr_disks || add.disk >= VMABACKUP_MAX_DISKS ||
@@ -143,17 +143,18 @@ int session_setup_slots(struct session *s, unsigned int nr_slots, unsigned int r
 		error = -errno;
 		if (error == -E2BIG)
 			return vma_fail(err, error,
-				    "%u slots of %u bytes are more than the module allows (%llu bytes); use fewer --slots or raise its max_slot_memory_mb",
-				    nr_slots, s->slot_size, (unsigned long long)s->max_slot_memory);
+					"%u slots of %u bytes are more than the module allows (%llu bytes); use fewer --slots or raise its max_slot_memory_mb",
+					nr_slots, s->slot_size,
+					(unsigned long long)s->max_slot_memory);
 		if (error == -ENOMEM)
 			return vma_fail(err, error,
-				    "the kernel has no memory for %u slots of %u bytes; use fewer --slots",
-				    nr_slots, s->slot_size);
+					"the kernel has no memory for %u slots of %u bytes; use fewer --slots",
+					nr_slots, s->slot_size);
 		return vma_fail(err, error, "cannot set up %u slots: %s", nr_slots, strerror(-error));
 	}
 	if (setup.length < wanted || setup.length > SIZE_MAX)
 		return vma_fail(err, -EPROTO, "the kernel gives %llu bytes for %llu of slots",
-			    (unsigned long long)setup.length, (unsigned long long)wanted);
+				(unsigned long long)setup.length, (unsigned long long)wanted);
 	slots = mmap(NULL, setup.length, PROT_READ, MAP_SHARED, s->fd, 0);
 	if (slots == MAP_FAILED) {
 		error = -errno;
@@ -164,7 +165,7 @@ int session_setup_slots(struct session *s, unsigned int nr_slots, unsigned int r
 		error = -errno;
 		munmap(slots, setup.length);
 		return vma_fail(err, error, "cannot keep the slots from children: %s",
-			    strerror(-error));
+				strerror(-error));
 	}
 	s->slots = slots;
 	s->length = setup.length;
@@ -199,7 +200,7 @@ int session_fetch(struct session *s, unsigned int disk, uint64_t first, uint64_t
 		return 0;
 	error = -errno;
 	return vma_fail(err, error, "cannot fetch chunks %llu+%llu of disk %u: %s",
-		    (unsigned long long)first, (unsigned long long)count, disk, strerror(-error));
+			(unsigned long long)first, (unsigned long long)count, disk, strerror(-error));
 }
 
 int session_forget(struct session *s, unsigned int disk, uint64_t first, uint64_t count,
@@ -214,7 +215,7 @@ int session_forget(struct session *s, unsigned int disk, uint64_t first, uint64_
 	}
 	error = -errno;
 	return vma_fail(err, error, "cannot forget chunks %llu+%llu of disk %u: %s",
-		    (unsigned long long)first, (unsigned long long)count, disk, strerror(-error));
+			(unsigned long long)first, (unsigned long long)count, disk, strerror(-error));
 }
 
 static bool completion_is_sane(const struct session *s, const struct vmabackup_completion *c)
@@ -242,12 +243,12 @@ int session_reap(struct session *s, const uint32_t *releases, unsigned int *nr_r
 		error = -errno;
 		*nr_releases = reap.nr_released <= *nr_releases ? reap.nr_released : 0;
 		return vma_fail(err, error, "cannot take chunks from the session: %s",
-			    strerror(-error));
+				strerror(-error));
 	}
 	*nr_releases = reap.nr_released;
 	if (reap.nr_completions > max)
 		return vma_fail(err, -EPROTO, "the kernel delivered %u chunks where %u were asked for",
-			    reap.nr_completions, max);
+				reap.nr_completions, max);
 	for (i = 0; i < reap.nr_completions; i++)
 		if (!completion_is_sane(s, &completions[i]))
 			return vma_fail(err, -EPROTO, "the kernel delivered an impossible chunk");

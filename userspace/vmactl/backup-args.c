@@ -25,7 +25,7 @@ static int parse_disk(struct backup *b, const char *arg, struct vma_error *err)
 		return vma_fail(err, -EINVAL, "--disk %s: NAME=DEVICE is wanted", arg);
 	if (b->nr_disks == VMABACKUP_MAX_DISKS)
 		return vma_fail(err, -EINVAL, "at most %u disks fit in an archive",
-				   VMABACKUP_MAX_DISKS);
+				VMABACKUP_MAX_DISKS);
 	d = &b->disks[b->nr_disks];
 	d->name = strndup(arg, (size_t)(path - arg));
 	if (!d->name)
@@ -68,7 +68,7 @@ static int read_config(struct backup_config *c, const char *path, struct vma_err
 		c->size += (size_t)n;
 	}
 	r = vma_fail(err, -E2BIG, "--config %s: larger than %u bytes, which is what the format takes",
-			path, VMA_MAX_BLOB);
+		     path, VMA_MAX_BLOB);
 out:
 	close(fd);
 	return r;
@@ -81,7 +81,7 @@ static int parse_config(struct backup *b, const char *path, struct vma_error *er
 
 	if (b->nr_configs == VMA_MAX_CONFIGS)
 		return vma_fail(err, -EINVAL, "at most %u config files fit in an archive",
-				   VMA_MAX_CONFIGS);
+				VMA_MAX_CONFIGS);
 	b->nr_configs++;
 	c->name = strdup(base ? base + 1 : path);
 	if (!c->name)
@@ -117,7 +117,7 @@ static int parse_rate(const char *text, uint64_t *rate, struct vma_error *err)
 	return 0;
 bad:
 	return vma_fail(err, -EINVAL,
-			   "--bwlimit %s: bytes per second are wanted, like 500K, 80M or 1G", text);
+			"--bwlimit %s: bytes per second are wanted, like 500K, 80M or 1G", text);
 }
 
 static int parse_slots(const char *text, unsigned int *slots, struct vma_error *err)
@@ -130,7 +130,7 @@ static int parse_slots(const char *text, unsigned int *slots, struct vma_error *
 		n = strtoul(text, &end, 10);
 	if (errno || !end || *end || n < VMABACKUP_MIN_SLOTS || n > VMABACKUP_MAX_SLOTS)
 		return vma_fail(err, -EINVAL, "--slots %s: a number from %u to %u is wanted",
-				   text, VMABACKUP_MIN_SLOTS, VMABACKUP_MAX_SLOTS);
+				text, VMABACKUP_MIN_SLOTS, VMABACKUP_MAX_SLOTS);
 	*slots = (unsigned int)n;
 	return 0;
 }
@@ -213,6 +213,8 @@ int backup_parse(struct backup *b, int argc, char **argv)
 		return usage_error(&cmd_backup, "no --disk was given");
 	if (!b->opt.output || !b->opt.output[0])
 		return usage_error(&cmd_backup, "no --output was given");
+	if (b->opt.summary && !strcmp(b->opt.summary, b->opt.output))
+		return usage_error(&cmd_backup, "the summary would replace the archive");
 	if (check_names(b, &err))
 		return usage_error(&cmd_backup, "%s", err.text);
 	return EXIT_OK;

@@ -33,11 +33,11 @@ static int explain_no_target(const struct backup_disk *d, struct vma_error *err)
 
 	if (target_for_each(is_origin, &search, &ignored) == 1)
 		return vma_fail(err, -ENODEV,
-				   "disk %s: %s is the origin of /dev/mapper/%s; name that device instead",
-				   d->name, d->path, search.name);
+				"disk %s: %s is the origin of /dev/mapper/%s; name that device instead",
+				d->name, d->path, search.name);
 	return vma_fail(err, -ENODEV,
-			   "disk %s: %s is not a vmabackup device; make one on it, and let the guest use that: dmsetup create NAME --table \"0 $(blockdev --getsz %s) vmabackup %s\"",
-			   d->name, d->path, d->path, d->path);
+			"disk %s: %s is not a vmabackup device; make one on it, and let the guest use that: dmsetup create NAME --table \"0 $(blockdev --getsz %s) vmabackup %s\"",
+			d->name, d->path, d->path, d->path);
 }
 
 static int open_disk(struct backup_disk *d, struct vma_error *err)
@@ -50,13 +50,13 @@ static int open_disk(struct backup_disk *d, struct vma_error *err)
 	d->fd = open(d->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (d->fd < 0)
 		return vma_fail(err, -errno, "disk %s: cannot open %s: %s", d->name, d->path,
-				   strerror(errno));
+				strerror(errno));
 	if (fstat(d->fd, &st) < 0)
 		return vma_fail(err, -errno, "disk %s: cannot look at %s: %s", d->name, d->path,
-				   strerror(errno));
+				strerror(errno));
 	if (!S_ISBLK(st.st_mode))
 		return vma_fail(err, -ENOTBLK, "disk %s: %s is not a block device", d->name,
-				   d->path);
+				d->path);
 	d->dev = st.st_rdev;
 	r = target_find(d->dev, &d->target, &why);
 	if (r == -ENODEV)
@@ -80,8 +80,31 @@ int backup_open_disks(struct backup *b, struct vma_error *err)
 		for (j = 0; j < i; j++)
 			if (b->disks[j].dev == d->dev)
 				return vma_fail(err, -ENOTUNIQ,
-						   "disks %s and %s are the same device, /dev/mapper/%s",
-						   b->disks[j].name, d->name, d->target.name);
+						"disks %s and %s are the same device, /dev/mapper/%s",
+						b->disks[j].name, d->name, d->target.name);
+	}
+	return 0;
+}
+
+int backup_order_disks(struct backup *b, struct vma_error *err)
+{
+	static struct below below;
+	unsigned int lower[VMABACKUP_MAX_DISKS] = { 0 };	/* disks of ours that each lies on */
+	unsigned int i, j;
+	struct vma_error why;
+	int r;
+
+	for (i = 0; i < b->nr_disks; i++) {
+		below_init(&below);
+		r = below_add_device(&below, b->disks[i].dev, &why);
+		if (r)
+			return vma_fail(err, r, "disk %s: %s", b->disks[i].name, why.text);
+		for (j = 0; j < b->nr_disks; j++)
+			lower[i] += j != i && below_has(&below, b->disks[j].dev);
+		/* An upper one lies on more of them than any that it lies on. */
+		for (j = i; j > 0 && lower[b->order[j - 1]] < lower[i]; j--)
+			b->order[j] = b->order[j - 1];
+		b->order[j] = i;
 	}
 	return 0;
 }
@@ -102,8 +125,8 @@ int backup_check_place(const struct backup *b, int fd, const char *what, struct 
 		d = &b->disks[i];
 		if (below_has(&below, d->dev) || below_has(&below, d->target.table.origin))
 			return vma_fail(err, -EDEADLK,
-					   "%s lies on disk %s (%s), which is being backed up: each would wait for the other; choose another place",
-					   what, d->name, d->path);
+					"%s lies on disk %s (%s), which is being backed up: each would wait for the other; choose another place",
+					what, d->name, d->path);
 	}
 	return 0;
 }

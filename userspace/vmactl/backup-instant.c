@@ -23,8 +23,8 @@ static int lock_memory(struct vma_error *err)
 	error = -errno;
 	if (error == -ENOMEM || error == -EPERM || error == -EAGAIN)
 		return vma_fail(err, error,
-				   "cannot lock memory (%s): a swapped-out vmactl could wait for the very disk it holds; run it as root, or raise RLIMIT_MEMLOCK (ulimit -l unlimited, or LimitMEMLOCK=infinity in the unit)",
-				   strerror(-error));
+				"cannot lock memory (%s): a swapped-out vmactl could wait for the very disk it holds; run it as root, or raise RLIMIT_MEMLOCK (ulimit -l unlimited, or LimitMEMLOCK=infinity in the unit)",
+				strerror(-error));
 	return vma_fail(err, error, "cannot lock memory: %s", strerror(-error));
 }
 
@@ -34,12 +34,12 @@ static int explain_arm(const struct backup *b, int error, unsigned int bad, stru
 
 	if (error == -ENOTCONN)
 		return vma_fail(err, error,
-				   "disk %s was resumed by somebody else while the backup was being started; nothing else may change it meanwhile, try again",
-				   name ? name : "?");
+				"disk %s was resumed by somebody else while the backup was being started; nothing else may change it meanwhile, try again",
+				name ? name : "?");
 	if (error == -ENODEV)
 		return vma_fail(err, error,
-				   "disk %s got another table while the backup was being started; try again",
-				   name ? name : "?");
+				"disk %s got another table while the backup was being started; try again",
+				name ? name : "?");
 	return vma_fail(err, error, "cannot start the session: %s", strerror(-error));
 }
 
@@ -52,7 +52,7 @@ int backup_instant(struct backup *b, struct vma_error *err)
 	unsigned int i;
 
 	for (i = 0; i < b->nr_disks; i++)
-		fds[i] = b->disks[i].fd;
+		fds[i] = b->disks[b->order[i]].fd;
 	r = window_prepare(b->window, fds, b->opt.suspended, err);
 	if (r)
 		return r;
@@ -73,14 +73,14 @@ int backup_instant(struct backup *b, struct vma_error *err)
 	b->result.window_page_faults = window_page_faults(b->window);
 	if (entered)
 		return vma_fail(err, entered, "disk %s (%s) cannot be suspended: %s",
-				   b->disks[bad_suspend].name, b->disks[bad_suspend].path,
-				   strerror(-entered));
-	b->result.armed = !armed;
+				b->disks[b->order[bad_suspend]].name,
+				b->disks[b->order[bad_suspend]].path,
+				strerror(-entered));
 	if (left)
 		return vma_fail(err, left,
-				   "disk %s cannot be resumed: %s; the watchdog tried once more; if it is still suspended: dmsetup resume %s",
-				   b->disks[bad_resume].name, strerror(-left),
-				   b->disks[bad_resume].target.name);
+				"disk %s cannot be resumed: %s; the watchdog tried once more; if it is still suspended: dmsetup resume %s",
+				b->disks[b->order[bad_resume]].name, strerror(-left),
+				b->disks[b->order[bad_resume]].target.name);
 	if (armed)
 		return explain_arm(b, armed, bad_arm, err);
 	return 0;

@@ -113,7 +113,7 @@ static int add_chunk(struct pump *p, const struct vmabackup_completion *c, struc
 		expected = d->geometry.chunk_size;
 	if (c->length != expected || p->clusters_left[c->slot])
 		return vma_fail(err, -EPROTO, "disk %s: the kernel delivered chunk %llu wrongly",
-				   d->name, (unsigned long long)c->chunk);
+				d->name, (unsigned long long)c->chunk);
 	account(b, d, c);
 	p->clusters_left[c->slot] = (uint8_t)n;
 	p->held++;

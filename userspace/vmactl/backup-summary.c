@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <json.h>
@@ -123,6 +124,15 @@ static struct json_object *summary_json(const struct backup *b, const char *erro
 	return o;
 }
 
+/* However its path is spelled. */
+static bool is_archive(const struct backup *b, const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) == 0 && b->result.archive_ino &&
+	       st.st_dev == b->result.archive_dev && st.st_ino == b->result.archive_ino;
+}
+
 /* Replaces the file in one step, so that a reader sees the old or the new one. */
 int backup_write_summary(const struct backup *b, const char *error, struct vma_error *err)
 {
@@ -131,6 +141,10 @@ int backup_write_summary(const struct backup *b, const char *error, struct vma_e
 	char *temporary = NULL;
 	int fd = -1, r = 0;
 
+	if (is_archive(b, path)) {
+		r = -EEXIST;
+		goto out;
+	}
 	if (asprintf(&temporary, "%s.tmp-%d", path, (int)getpid()) < 0) {
 		temporary = NULL;
 		r = -ENOMEM;
@@ -175,27 +189,27 @@ void backup_explain_break(const struct backup *b, struct vma_error *err)
 	switch (s->reason) {
 	case VMABACKUP_REASON_TIMEOUT:
 		vma_error_set(err, "%sthe snapshot was given up because a guest write had to wait longer than cbw_timeout: the archive is written too slowly; use a faster target, more --slots or less --compress",
-			    where);
+			      where);
 		break;
 	case VMABACKUP_REASON_READ_ERROR:
 		vma_error_set(err, "%sthe disk cannot be read (%s): see the kernel's log, and copy off what can be read before replacing it",
-			    where, strerror((int)s->error));
+			      where, strerror((int)s->error));
 		break;
 	case VMABACKUP_REASON_SUSPEND:
 		vma_error_set(err, "%sthe snapshot was given up because the disk was suspended (by LVM or dmsetup) while guest writes waited; try again when that has ended",
-			    where);
+			      where);
 		break;
 	case VMABACKUP_REASON_REPLACED:
 		vma_error_set(err, "%sthe snapshot was lost because the disk's table was replaced (lvextend, lvchange --refresh, pvmove or dmsetup); try again",
-			    where);
+			      where);
 		break;
 	case VMABACKUP_REASON_REMOVED:
 		vma_error_set(err, "%sthe snapshot was lost because the disk was removed", where);
 		break;
 	default:
 		vma_error_set(err, "%sthe snapshot was lost: %s (%s)", where,
-			    session_reason_word(s->reason),
-			    s->error ? strerror((int)s->error) : "no more is known");
+			      session_reason_word(s->reason),
+			      s->error ? strerror((int)s->error) : "no more is known");
 		break;
 	}
 }

@@ -86,13 +86,16 @@ struct backup_result {
 	uint64_t archive_bytes;
 	struct vma_writer_stats writer;
 	struct vmabackup_status session;
-	bool armed;
+	bool broken;			/* the session is why it failed */
+	dev_t archive_dev;		/* what the archive is, to keep off it */
+	ino_t archive_ino;
 };
 
 struct backup {
 	struct backup_options opt;
 	struct backup_disk disks[VMABACKUP_MAX_DISKS];
 	unsigned int nr_disks;
+	unsigned int order[VMABACKUP_MAX_DISKS];	/* of suspending: upper devices first */
 	struct backup_config configs[VMA_MAX_CONFIGS];
 	unsigned int nr_configs;
 
@@ -119,6 +122,8 @@ int backup_parse(struct backup *b, int argc, char **argv);
 
 /* backup-disks.c: -ENOTUNIQ if two are the same device. */
 int backup_open_disks(struct backup *b, struct vma_error *err);
+/* Fills b->order: the suspend of a device waits for ever once one below it is suspended. */
+int backup_order_disks(struct backup *b, struct vma_error *err);
 /* -EDEADLK if what is written to fd lands on a disk that is being backed up. */
 int backup_check_place(const struct backup *b, int fd, const char *what, struct vma_error *err);
 

@@ -51,7 +51,7 @@ static int check_output(const struct backup *b, struct vma_error *err)
 
 	if (strcmp(b->opt.output, "-") && lstat(b->opt.output, &st) == 0)
 		return vma_fail(err, -EEXIST, "%s exists; an archive is never overwritten",
-				   b->opt.output);
+				b->opt.output);
 	return 0;
 }
 
@@ -85,6 +85,10 @@ static int open_output(struct backup *b, struct vma_error *err)
 	r = backup_check_place(b, output_fd(b->output), "the archive", err);
 	if (r)
 		return r;
+	if (fstat(output_fd(b->output), &st) < 0)
+		return vma_fail(err, -errno, "cannot look at the archive: %s", strerror(errno));
+	b->result.archive_dev = st.st_dev;
+	b->result.archive_ino = st.st_ino;
 	/* A log that waits for a suspended disk would be no better. */
 	if (fstat(STDERR_FILENO, &st) == 0)
 		return backup_check_place(b, STDERR_FILENO, "standard error", err);
@@ -95,9 +99,13 @@ static int start_window(struct backup *b, struct vma_error *err)
 {
 	dev_t devs[VMABACKUP_MAX_DISKS];
 	unsigned int i;
+	int r;
 
+	r = backup_order_disks(b, err);
+	if (r)
+		return r;
 	for (i = 0; i < b->nr_disks; i++)
-		devs[i] = b->disks[i].dev;
+		devs[i] = b->disks[b->order[i]].dev;
 	return window_new(&b->window, devs, b->nr_disks, err);
 }
 
@@ -239,7 +247,10 @@ static int transfer(struct backup *b, struct vma_error *err)
 	progress_start(&b->progress, b->opt.progress, b->result.size);
 	r = backup_pump(b, err);
 	end_session(b);
-	if (r == -ESTALE)
+	/* ESTALE alone may be the archive's file system. */
+	b->result.broken = r == -ESTALE &&
+			   b->result.session.state == VMABACKUP_STATE_BROKEN;
+	if (b->result.broken)
 		backup_explain_break(b, err);
 	if (r)
 		return r;
@@ -259,7 +270,7 @@ static int exit_code(const struct backup *b, int r)
 {
 	if (!r)
 		return EXIT_OK;
-	if (r == -ESTALE && b->result.session.reason != VMABACKUP_REASON_READ_ERROR)
+	if (b->result.broken && b->result.session.reason != VMABACKUP_REASON_READ_ERROR)
 		return EXIT_SNAPSHOT_BROKEN;
 	return backup_stop ? EXIT_INTERRUPTED : EXIT_FAILED;
 }
