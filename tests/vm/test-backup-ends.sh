@@ -4,7 +4,7 @@
 # the archive's name, and the exit status and message say what it was.
 # needs: disks=2x64M timeout=300
 . "$BED_TOP/tests/vm/lib.sh"
-plan 35
+plan 39
 
 d0=(--disk a=/dev/mapper/d0)
 sectors=131072
@@ -175,6 +175,16 @@ wait "$writer"
 check_eq "and then ends the backup" "$status" 5
 check "with the disks running" is_active
 check_eq "and nothing left" "$(find "$WORK" -name 'w.vma*')" ""
+
+in_window
+kill -STOP "$pid"
+wait "$writer"
+check "stopped in the window, it leaves them suspended" is_suspended
+check "but for no longer than the watchdog's 20 s" wait_for 25 is_active
+kill -CONT "$pid"
+ended
+check_eq "the backup that missed it fails" "$status" 1
+check_eq "and leaves nothing behind" "$(find "$WORK" -name 'w.vma*')" ""
 
 # --- without the right to lock memory ---
 unlocked() {
