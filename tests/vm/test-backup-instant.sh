@@ -15,18 +15,30 @@ is_armed() {
 	[[ $(dm_status d0) == *" armed "* ]]
 }
 
+# guest_pushed N: at least so many chunks of both disks.
+guest_pushed() {
+	local n=0 line
+
+	while IFS= read -r line; do
+		[[ $line =~ \ guest\ ([0-9]+)\  ]]
+		n=$((n + BASH_REMATCH[1]))
+	done < <(dmsetup status --target vmabackup)
+	[ "$n" -ge "$1" ]
+}
+
 # Overwrites all of both disks, in no order, beginning when the instant has been.
 overwrite() {
-	wait_for 30 is_armed || return
+	wait_for 60 is_armed || return
 	fio --output="$WORK/fio" --rw=randwrite --bs=16k --direct=1 --ioengine=libaio --iodepth=8 \
 		--randseed="$1" --name=a --filename=/dev/mapper/d0 --name=b --filename=/dev/mapper/d1
 }
 
-# backup_under_fire SEED ARGUMENT...
+# backup_under_fire SEED PUSHED ARGUMENT...: nothing is read until the guest has pushed so many
+# chunks, which must fit in the slots that are kept for it.
 backup_under_fire() {
-	local seed=$1 writer
+	local seed=$1 pushed=$2 writer
 
-	shift
+	shift 2
 	dd if=/dev/vda of="$WORK/a.raw" bs=1M iflag=direct status=none
 	dd if=/dev/vdb of="$WORK/b.raw" bs=1M iflag=direct status=none
 	rm -f "$WORK/x.vma"
@@ -34,9 +46,8 @@ backup_under_fire() {
 	writer=$!
 	"$VMACTL" backup --disk a=/dev/mapper/d0 --disk b=/dev/mapper/d1 --json-summary "$WORK/x.json" \
 		--output - "$@" | (
-		# Nothing is read until the guest is well under way.
-		wait_for 30 is_armed
-		sleep 1
+		wait_for 60 is_armed
+		wait_for 60 guest_pushed "$pushed"
 		cat >"$WORK/x.vma"
 	)
 	local status=${PIPESTATUS[0]}
@@ -59,11 +70,11 @@ disk_fill /dev/vdb 2
 vmabackup_on d0 /dev/vda
 vmabackup_on d1 /dev/vdb 2 chunk_size 512
 
-check "a backup under writes" backup_under_fire 11
+check "a backup under writes" backup_under_fire 11 40
 judge "default"
-check "a backup with three slots" backup_under_fire 12 --slots 3
+check "a backup with three slots" backup_under_fire 12 1 --slots 3
 judge "three slots"
-check "a limited backup" backup_under_fire 13 --bwlimit 8M
+check "a limited backup" backup_under_fire 13 40 --bwlimit 8M
 judge "limited"
 dmsetup status | sed 's/^/# /'
 
