@@ -200,7 +200,8 @@ int session_fetch(struct session *s, unsigned int disk, uint64_t first, uint64_t
 		return 0;
 	error = -errno;
 	return vma_fail(err, error, "cannot fetch chunks %llu+%llu of disk %u: %s",
-			(unsigned long long)first, (unsigned long long)count, disk, strerror(-error));
+			(unsigned long long)first, (unsigned long long)count, disk,
+			strerror(-error));
 }
 
 int session_forget(struct session *s, unsigned int disk, uint64_t first, uint64_t count,
@@ -215,7 +216,8 @@ int session_forget(struct session *s, unsigned int disk, uint64_t first, uint64_
 	}
 	error = -errno;
 	return vma_fail(err, error, "cannot forget chunks %llu+%llu of disk %u: %s",
-			(unsigned long long)first, (unsigned long long)count, disk, strerror(-error));
+			(unsigned long long)first, (unsigned long long)count, disk,
+			strerror(-error));
 }
 
 static bool completion_is_sane(const struct session *s, const struct vmabackup_completion *c)

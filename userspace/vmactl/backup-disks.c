@@ -89,7 +89,8 @@ int backup_open_disks(struct backup *b, struct vma_error *err)
 int backup_order_disks(struct backup *b, struct vma_error *err)
 {
 	static struct below below;
-	unsigned int lower[VMABACKUP_MAX_DISKS] = { 0 };	/* disks of ours that each lies on */
+	/* How many other disks of the backup each lies on. */
+	unsigned int lower[VMABACKUP_MAX_DISKS] = { 0 };
 	unsigned int i, j;
 	struct vma_error why;
 	int r;
