@@ -141,6 +141,15 @@ check_eq() {
 	fi
 }
 
+# check_wait NAME PID [WANTED]: a background process ends with that status (0).
+# By itself, because check's subshell can't wait for this shell's children.
+check_wait() {
+	local status=0
+
+	wait "$2" || status=$?
+	check_eq "$1" "$status" "${3:-0}"
+}
+
 # check_out NAME REGEX: what the last check or try printed matches.
 check_out() {
 	if grep -qE -- "$2" "$WORK/out"; then

@@ -32,7 +32,8 @@ check "there was something to compare" test "$(wc -l <"$WORK/ours")" -gt 20
 # One job, one thread, no merging by chance: the same requests both times.
 job() {
 	fio --name=job --filename="$1" --direct=1 --rw=randrw --bsrange=4k-1m --size=256m \
-		--io_size=64m --allrandrepeat=1 --buffer_pattern=0x5a --scramble_buffers=0 --ioengine=psync --output-format=terse >/dev/null
+		--io_size=64m --allrandrepeat=1 --buffer_pattern=0x5a --scramble_buffers=0 \
+		--ioengine=psync --output-format=terse >/dev/null
 	blkdiscard -o 1048576 -l 8388608 "$1"
 	blkdiscard -z -o 16777216 -l 8388608 "$1"
 }

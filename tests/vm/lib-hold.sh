@@ -1,0 +1,62 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# A reader that does not read: a session that is armed on disks and left alone.
+# Sourced after lib.sh.  With 2 slots, the third chunk that a guest writes to
+# finds no slot.
+
+# hold OPTION... DISK...: until release_hold.
+hold() {
+	rm -f "$WORK/held"
+	"$BED_BUILD/tests/ioctl-abuse" hold --ignore-stdin --ready-file "$WORK/held" "$@" \
+		>"$WORK/hold.json" 2>"$WORK/hold.err" &
+	hold_pid=$!
+	at_exit "kill $hold_pid 2>/dev/null || true"
+	wait_for 30 test -e "$WORK/held"
+}
+
+# The session ends; what it last knew is in $WORK/hold.json.
+release_hold() {
+	kill "$hold_pid" 2>/dev/null || true
+	wait "$hold_pid" || true
+}
+
+# hold_status KEY
+hold_status() {
+	python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))[sys.argv[2]])' \
+		"$WORK/hold.json" "$1"
+}
+
+# write_chunk DISK N: in the background; finished when $WORK/written.N is there
+# and holds 0.
+write_chunk() {
+	rm -f "$WORK/written.$2"
+	(
+		trap - ERR EXIT
+		set +e
+		# Not dd: it seeks, and a seek waits while a discard is under way.
+		python3 -c '
+import mmap, os, sys
+data = mmap.mmap(-1, 4096)
+data.write(os.urandom(4096))
+os.pwritev(os.open(sys.argv[1], os.O_WRONLY | os.O_DIRECT), [data], int(sys.argv[2]) * 65536)
+' "$1" "$2"
+		echo $? >"$WORK/written.$2"
+	) &
+}
+
+written() {
+	[ "$(cat "$WORK/written.$1" 2>/dev/null)" = 0 ]
+}
+
+state_is() {
+	[[ $(dm_status "$1") == *" vmabackup $2 "* ]]
+}
+
+reason_is() {
+	[[ $(dm_status "$1") == *" reason $2 "* ]]
+}
+
+# held_now DISK N: that many writes are held.
+held_now() {
+	[[ $(dm_status "$1") == *" held $2 "* ]]
+}

@@ -1,0 +1,96 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Suspends of every kind while a session is armed: no suspend waits for the
+# reader, no write is lost or fails, and a session that can go on does.
+# needs: disks=2x256M
+. "$BED_TOP/tests/vm/lib.sh"
+. "$BED_TOP/tests/vm/lib-hold.sh"
+plan 27
+
+load_target
+modprobe dm-delay
+size=$(blockdev --getsz /dev/vda)
+vmabackup_on d0 /dev/vda
+# Writes take their time here, so that a suspend has something to wait for.
+dm_create slow "0 $size delay /dev/vdb 0 0 /dev/vdb 0 4000"
+vmabackup_on d1 /dev/mapper/slow
+tools=$BED_BUILD/tests
+
+# --- nothing waits ---
+hold --slots 2 /dev/mapper/d0
+check "suspend" timeout 20 dmsetup suspend d0
+check "resume" dmsetup resume d0
+check "suspend without flush" timeout 20 dmsetup suspend --noflush d0
+check "resume" dmsetup resume d0
+check "the session is still armed" state_is d0 armed
+release_hold
+
+# --- a write waits for a slot ---
+hold --slots 2 /dev/mapper/d0
+for n in 1 2 3; do
+	write_chunk /dev/mapper/d0 $n
+done
+check "one of three writes is held" wait_for 20 held_now d0 1
+check "suspend without flush does not wait for it" timeout 20 dmsetup suspend --noflush d0
+check "dm has it now" held_now d0 0
+check "resume" dmsetup resume d0
+check "it is held again" wait_for 20 held_now d0 1
+check "the session is still armed" state_is d0 armed
+
+check "a suspend with flush ends, too" timeout 20 dmsetup suspend d0
+check "the session has broken" reason_is d0 suspend
+check "resume" dmsetup resume d0
+all_written() {
+	written 1 && written 2 && written 3
+}
+check "all three writes were written" wait_for 20 all_written
+release_hold
+check_eq "the session's reason: suspend" "$(hold_status reason)" 3
+
+# --- a suspend without flush that is given up half-way ---
+hold --slots 2 /dev/mapper/d1
+for n in 1 2; do
+	write_chunk /dev/mapper/d1 $n
+done
+two_written() {
+	written 1 && written 2
+}
+wait_for 60 two_written
+write_chunk /dev/mapper/d1 1
+write_chunk /dev/mapper/d1 3
+check "one write is held, another is slow" wait_for 20 held_now d1 1
+dmsetup suspend --noflush d1 2>/dev/null &
+suspend=$!
+check "the held one goes back" wait_for 3 held_now d1 0
+kill -TERM "$suspend"
+check_wait "the suspend is interrupted" "$suspend" 143
+check "the write is held again" wait_for 20 held_now d1 1
+check "and the session armed" state_is d1 armed
+release_hold
+check "no write has failed" wait_for 60 written 3
+check "neither the slow one" wait_for 60 written 1
+
+# --- a reader that reads, slowly, through suspends of all kinds ---
+"$tools/guestload" --seed 5 --fill-percent 70 --threads 4 --stop-file "$WORK/stop" \
+	--ready-file "$WORK/ready" --deadline 100 --verify --log "$WORK/log" /dev/mapper/d0 \
+	>"$WORK/load" 2>&1 &
+load=$!
+wait_for 100 test -e "$WORK/ready"
+"$tools/ioctl-abuse" drain --slots 24 --delay-us 20000 --out "$WORK/image" /dev/mapper/d0 \
+	>"$WORK/drain" 2>&1 &
+drain=$!
+wait_for 20 state_is d0 armed
+suspends=0
+while state_is d0 armed; do
+	dmsetup suspend d0
+	dmsetup resume d0
+	dmsetup suspend --noflush d0
+	dmsetup resume d0
+	suspends=$((suspends + 2))
+done
+check_wait "the session got everything, through $suspends suspends" "$drain"
+diag "$(tail -n 2 "$WORK/drain")"
+touch "$WORK/stop"
+check_wait "the guest lost nothing" "$load"
+check "there were suspends" test "$suspends" -ge 4
+check "what was delivered is of one instant" "$tools/guestload" check --log "$WORK/log" "$WORK/image"
