@@ -34,8 +34,9 @@ static int alloc_slot_pages(struct page **pages, u32 nr)
 		return 0;
 	}
 
+	/* A session too large for the machine is refused, not paid for by others. */
 	for (i = 0; i < nr; i++) {
-		pages[i] = alloc_page(gfp);
+		pages[i] = alloc_page(gfp | __GFP_RETRY_MAYFAIL | __GFP_NOWARN);
 		if (!pages[i])
 			return -ENOMEM;
 	}
