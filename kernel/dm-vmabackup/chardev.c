@@ -11,6 +11,7 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
+#include "delivery.h"
 #include "session.h"
 #include "slots.h"
 
@@ -54,7 +55,7 @@ static __poll_t chardev_poll(struct file *file, struct poll_table_struct *wait)
 	struct vmab_session *session = file->private_data;
 
 	poll_wait(file, &session->reader, wait);
-	return vmab_session_poll(session);
+	return vmab_delivery_poll(session);
 }
 
 static long do_info(void __user *argp)
@@ -145,9 +146,9 @@ static long do_range(struct vmab_session *session, void __user *argp, bool fetch
 	if (arg.flags)
 		return -EINVAL;
 	if (fetch)
-		return vmab_session_fetch(session, &arg);
+		return vmab_delivery_fetch(session, &arg);
 	arg.forgotten = 0;
-	r = vmab_session_forget(session, &arg);
+	r = vmab_delivery_forget(session, &arg);
 	if (!r && copy_to_user(argp, &arg, sizeof(arg)))
 		r = -EFAULT;
 	return r;
@@ -159,7 +160,7 @@ static int put_slots(struct vmab_session *session, struct vmabackup_reap *arg)
 
 	if (copy_from_user(slots, u64_to_user_ptr(arg->releases), arg->nr_releases * sizeof(u32)))
 		return -EFAULT;
-	return vmab_session_put(session, slots, arg->nr_releases, &arg->nr_released);
+	return vmab_delivery_put(session, slots, arg->nr_releases, &arg->nr_released);
 }
 
 static int take_chunks(struct vmab_session *session, struct vmabackup_reap *arg, bool nonblock)
@@ -173,12 +174,12 @@ static int take_chunks(struct vmab_session *session, struct vmabackup_reap *arg,
 	if (!completions)
 		return -ENOMEM;
 
-	r = vmab_session_take(session, completions, arg->max_completions, nonblock);
+	r = vmab_delivery_take(session, completions, arg->max_completions, nonblock);
 	if (r > 0) {
 		arg->nr_completions = r;
 		if (copy_to_user(u64_to_user_ptr(arg->completions), completions,
 				 r * sizeof(*completions))) {
-			vmab_session_lost(session);
+			vmab_delivery_lost(session);
 			r = -EFAULT;
 		}
 	}
@@ -205,7 +206,7 @@ static long do_reap(struct file *file, struct vmab_session *session, void __user
 				file->f_flags & O_NONBLOCK);
 	if (copy_to_user(argp, &arg, sizeof(arg))) {
 		if (arg.nr_completions)
-			vmab_session_lost(session);
+			vmab_delivery_lost(session);
 		r = -EFAULT;
 	}
 	return r;
@@ -215,7 +216,7 @@ static long do_status(struct vmab_session *session, void __user *argp)
 {
 	struct vmabackup_status status = {};
 
-	vmab_session_status(session, &status);
+	vmab_delivery_status(session, &status);
 	return copy_to_user(argp, &status, sizeof(status)) ? -EFAULT : 0;
 }
 

@@ -24,24 +24,6 @@ int vmab_session_add(struct vmab_session *session, struct gendisk *gd,
 		     struct vmabackup_add_disk *arg);
 int vmab_session_setup(struct vmab_session *session, struct vmabackup_setup_slots *arg);
 int vmab_session_arm(struct vmab_session *session, struct vmabackup_arm *arg);
-int vmab_session_fetch(struct vmab_session *session, const struct vmabackup_range *arg);
-int vmab_session_forget(struct vmab_session *session, struct vmabackup_range *arg);
-
-/* Gives back slots[0..nr); returns 0 or -EBADSLT, and in *done how many. */
-int vmab_session_put(struct vmab_session *session, const u32 *slots, u32 nr, u32 *done);
-
-/*
- * Takes up to max completions.  Returns how many; 0 when nothing is left to
- * come; -EAGAIN (nonblock), -EINTR, -ESTALE, -EBUSY.
- */
-int vmab_session_take(struct vmab_session *session, struct vmabackup_completion *to, u32 max,
-		      bool nonblock);
-
-/* What was taken did not reach the reader. */
-void vmab_session_lost(struct vmab_session *session);
-
-void vmab_session_status(struct vmab_session *session, struct vmabackup_status *status);
-__poll_t vmab_session_poll(struct vmab_session *session);
 u64 vmab_session_max_memory(void);
 
 /* ---- the target's side ------------------------------------------------- */
