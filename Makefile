@@ -70,6 +70,18 @@ style:
 vm-shell: setup
 	+@$(MAKE) --no-print-directory modules userspace test-tools
 	@$(TOP)/tests/vm/run --mem 2G --disk 1G --disk 1G --disk 4G --shell
+# The same tests as in check, long.  The seeds are printed with the results.
+RUNS ?= 20
+KILLS ?= 50
+SEED ?= $(shell echo $$RANDOM)
+#: make long-exact       archives against snapshots, RUNS=20 seeds from SEED on
+long-exact:
+	@VMAB_TEST_SEEDS="$$(seq -s ' ' $(SEED) $$(($(SEED) + $(RUNS) - 1)))" \
+		TESTS=backup-equals-snapshot $(TOP)/tests/run vm
+#: make long-kill        kill -9 at KILLS=50 moments chosen by SEED
+long-kill:
+	@VMAB_TEST_KILLS=$(KILLS) VMAB_TEST_SEED=$(SEED) \
+		TESTS=session-survives-kill $(TOP)/tests/run vm
 #: make demo             shows a backup of a busy disk, from nothing
 demo: setup
 	+@$(MAKE) --no-print-directory modules userspace test-tools
@@ -90,4 +102,4 @@ clean:
 	rm -rf $(VMAB_BUILD)
 
 .PHONY: all help setup links modules sparse userspace userspace-san test-tools \
-	unit check-vm check style vm-shell demo install clean
+	unit check-vm check long-exact long-kill style vm-shell demo install clean

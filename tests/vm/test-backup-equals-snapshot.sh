@@ -3,7 +3,7 @@
 # Two disks, written hard during the backup with writes of every kind: the
 # archive, read by the tests' own reader, equals dm-snapshots of the same
 # instant on both.  VMAB_TEST_SEEDS="1 2 3" chooses the seeds, one run each.
-# needs: disks=2x48M+2x64M mem=2G timeout=900
+# needs: disks=2x48M+2x64M mem=2G timeout=2400
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-instant.sh"
 read -ra seeds <<<"${VMAB_TEST_SEEDS:-1 2}"

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Every sector of the disks is read once per backup, with guests writing hard:
 # counted by the disks themselves.
-# needs: disks=2x48M+2x64M mem=2G timeout=900
+# needs: disks=2x48M+2x64M mem=2G timeout=2400
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-instant.sh"
 plan 6

@@ -3,11 +3,12 @@
 # vmactl is killed at random moments of a backup under load: every guest write
 # completes, the disks are idle again at once, and a backup made after it all is
 # exact.  VMAB_TEST_KILLS=N chooses how often, VMAB_TEST_SEED the moments.
-# needs: disks=2x48M+2x64M mem=2G timeout=900
+# needs: disks=2x48M+2x64M mem=2G timeout=2400
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-instant.sh"
 kills=${VMAB_TEST_KILLS:-6}
-RANDOM=${VMAB_TEST_SEED:-1}
+seed=${VMAB_TEST_SEED:-1}
+RANDOM=$seed
 plan $((kills + 5))
 
 # How long a whole backup takes here and now; the moments are spread over that.
@@ -33,7 +34,8 @@ resumed() {
 load_target
 oracle_disk 0 /dev/vda /dev/vdc
 oracle_disk 1 /dev/vdb /dev/vdd
-start_load "$RANDOM" /dev/mapper/d0 /dev/mapper/d1 -- --fill-percent 80 --threads 6 \
+diag "seed $seed"
+start_load "$seed" /dev/mapper/d0 /dev/mapper/d1 -- --fill-percent 80 --threads 6 \
 	--discard-percent 2 --zero-percent 2
 check "a backup that nobody kills" measure
 whole_ms=$(<"$WORK/whole_ms")
