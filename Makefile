@@ -73,7 +73,10 @@ vm-shell: setup
 # The same tests as in check, long.  The seeds are printed with the results.
 RUNS ?= 20
 KILLS ?= 50
-SEED ?= $(shell echo $$RANDOM)
+# Drawn once per run of make.
+ifndef SEED
+SEED := $(shell echo $$RANDOM)
+endif
 #: make long-exact       archives against snapshots, RUNS=20 seeds from SEED on
 long-exact:
 	@VMAB_TEST_SEEDS="$$(seq -s ' ' $(SEED) $$(($(SEED) + $(RUNS) - 1)))" \
