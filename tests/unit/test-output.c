@@ -13,9 +13,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "output/output.h"
@@ -76,14 +78,23 @@ static void check_content(const char *name, const char *want)
 	assert_string_equal(buf, want);
 }
 
+/* Not from the code under test: it is what administrators see. */
+static void temporary_path(char *to, size_t size, int pid)
+{
+	char host[65] = "";
+
+	assert_int_equal(gethostname(host, sizeof(host) - 1), 0);
+	snprintf(to, size, "%s.tmp-%s-%d", path, host, pid);
+}
+
 static void a_name_only_at_the_end(void **state)
 {
-	char temporary[sizeof(path) + 32];
+	char temporary[sizeof(path) + 96];
 	struct output *o;
 	struct stat st;
 
 	(void)state;
-	snprintf(temporary, sizeof(temporary), "%s.tmp-%d", path, (int)getpid());
+	temporary_path(temporary, sizeof(temporary), (int)getpid());
 	assert_int_equal(output_open(&o, path, NULL), 0);
 	assert_true(output_fd(o) >= 0);
 	write_text(o, "hello ");
@@ -196,14 +207,55 @@ static void without_renameat2(void **state)
 
 static void leftovers_of_others_stay(void **state)
 {
-	char temporary[sizeof(path) + 32];
+	char temporary[sizeof(path) + 96];
 
 	(void)state;
-	snprintf(temporary, sizeof(temporary), "%s.tmp-%d", path, (int)getpid());
+	temporary_path(temporary, sizeof(temporary), (int)getpid());
 	make_file(temporary, "someone's");
 	refuse_open(path, -EEXIST, "left over");
 	check_content(temporary, "someone's");
 	assert_int_equal(unlink(temporary), 0);
+}
+
+static pid_t dead_process(void)
+{
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (!pid)
+		_exit(0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	return pid;
+}
+
+static void the_killed_are_swept(void **state)
+{
+	char dead[sizeof(path) + 96], alive[sizeof(path) + 96], other[sizeof(path) + 96];
+	char locked[sizeof(path) + 96];
+	struct output *o;
+	int fd;
+
+	(void)state;
+	temporary_path(dead, sizeof(dead), dead_process());
+	temporary_path(alive, sizeof(alive), (int)getppid());
+	temporary_path(locked, sizeof(locked), dead_process());
+	snprintf(other, sizeof(other), "%s.tmp-another.host-%d", path, dead_process());
+	make_file(dead, "half");
+	make_file(alive, "half");
+	make_file(locked, "half");
+	make_file(other, "half");
+	fd = open(locked, O_RDWR);
+	assert_int_equal(flock(fd, LOCK_EX), 0);
+
+	assert_int_equal(output_open(&o, path, NULL), 0);
+	assert_int_equal(output_swept(o), 1);
+	assert_int_equal(access(dead, F_OK), -1);
+	output_abort(o);
+	assert_int_equal(entries(), 3);
+	close(fd);
+	assert_int_equal(unlink(alive), 0);
+	assert_int_equal(unlink(locked), 0);
+	assert_int_equal(unlink(other), 0);
 }
 
 static void bad_paths(void **state)
@@ -449,6 +501,7 @@ int main(void)
 		test(nothing_is_replaced),
 		test(without_renameat2),
 		test(leftovers_of_others_stay),
+		test(the_killed_are_swept),
 		test(bad_paths),
 		test(relative_paths),
 		test(many_pieces),

@@ -9,7 +9,7 @@
 kills=${VMAB_TEST_KILLS:-6}
 seed=${VMAB_TEST_SEED:-1}
 RANDOM=$seed
-plan $((kills + 5))
+plan $((kills + 6))
 
 # How long a whole backup takes here and now; the moments are spread over that.
 measure() {
@@ -43,7 +43,7 @@ diag "a whole backup takes $whole_ms ms"
 
 for ((i = 1; i <= kills; i++)); do
 	"$VMACTL" backup --disk a=/dev/mapper/d0 --disk b=/dev/mapper/d1 --slots 64 \
-		--output "$WORK/killed.$i" >/dev/null 2>&1 &
+		--output "$WORK/killed.$i.vma" >/dev/null 2>&1 &
 	victim=$!
 	ms=$((RANDOM % (whole_ms + 1)))
 	sleep "$(printf '%d.%03d' $((ms / 1000)) $((ms % 1000)))"
@@ -57,12 +57,13 @@ for ((i = 1; i <= kills; i++)); do
 		not_ok "killed after $ms ms, when the disk was $state: idle again" \
 			"$(dm_status d0)" "$(dm_status d1)" "$(dmsetup info d0 d1)"
 	fi
-	rm -f "$WORK"/killed.*
+	rm -f "$WORK/killed.$i.vma"
 done
 
 freeze 0 1
 check "the next backup" "$VMACTL" backup --suspended --disk a=/dev/mapper/d0 \
 	--disk b=/dev/mapper/d1 --slots 64 --output "$WORK/archive"
+check_eq "it has removed what the killed ones left" "$(find "$WORK" -name '*.tmp-*')" ""
 check "every guest write has completed, and is there" stop_load
 check "the archive is well-formed" "$VMAREAD" check "$WORK/archive"
 check "it equals both snapshots" "$VMAREAD" compare "$WORK/archive" \

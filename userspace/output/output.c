@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "libvma/text.h"
+#include "output/temporary.h"
 
 #define BATCH	256	/* iovecs per system call; a full extent seldom has more */
 
@@ -21,6 +22,7 @@ struct output {
 	char *temporary;	/* beside it */
 	int dir;		/* their directory; -1: standard output */
 	int fd;
+	unsigned int swept;	/* leftovers of others that were removed */
 	uint64_t bytes;
 };
 
@@ -73,10 +75,9 @@ static int open_directory(struct output *o, struct vma_error *err)
 		return vma_fail(err, -errno, "cannot open the directory of %s: %s", o->path,
 				strerror(errno));
 	o->name = strdup(name);
-	if (!o->name || asprintf(&o->temporary, "%s.tmp-%d", name, (int)getpid()) < 0) {
-		o->temporary = NULL;
+	o->temporary = temporary_name(name);
+	if (!o->name || !o->temporary)
 		return vma_fail(err, -ENOMEM, "out of memory");
-	}
 	return 0;
 }
 
@@ -95,13 +96,15 @@ static int open_file(struct output *o, const char *path, struct vma_error *err)
 		return vma_fail(err, -EEXIST, "%s exists: remove it, or give another path", path);
 	if (errno != ENOENT)
 		return vma_fail(err, -errno, "cannot create %s: %s", path, strerror(errno));
+	o->swept = temporary_sweep(o->dir);
 	o->fd = openat(o->dir, o->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (o->fd < 0 && errno == EEXIST)
 		return vma_fail(err, -EEXIST,
-				"%s.tmp-%d is left over from a process that was killed: remove it",
-				path, (int)getpid());
+				"%s, beside %s, is left over from a process that was killed: remove it",
+				o->temporary, path);
 	if (o->fd < 0)
 		return vma_fail(err, -errno, "cannot create %s: %s", path, strerror(errno));
+	temporary_lock(o->fd);
 	return 0;
 }
 
@@ -126,6 +129,11 @@ int output_open(struct output **out, const char *path, struct vma_error *err)
 int output_fd(const struct output *o)
 {
 	return o->fd;
+}
+
+unsigned int output_swept(const struct output *o)
+{
+	return o->swept;
 }
 
 uint64_t output_bytes(const struct output *o)

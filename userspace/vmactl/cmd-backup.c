@@ -76,12 +76,17 @@ static int check_summary(const struct backup *b, struct vma_error *err)
 
 static int open_output(struct backup *b, struct vma_error *err)
 {
+	unsigned int n;
 	struct stat st;
 	int r;
 
 	r = output_open(&b->output, b->opt.output, err);
 	if (r)
 		return r;
+	n = output_swept(b->output);
+	if (n)
+		complain("removed %u unfinished archive%s of backups that were killed", n,
+			 n == 1 ? "" : "s");
 	r = backup_check_place(b, output_fd(b->output), "the archive", err);
 	if (r)
 		return r;
