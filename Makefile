@@ -79,10 +79,12 @@ SEED := $(shell echo $$RANDOM)
 endif
 #: make long-exact       archives against snapshots, RUNS=20 seeds from SEED on
 long-exact:
+	@echo "seeds $(SEED) to $$(($(SEED) + $(RUNS) - 1))"
 	@VMAB_TEST_SEEDS="$$(seq -s ' ' $(SEED) $$(($(SEED) + $(RUNS) - 1)))" \
 		TESTS=backup-equals-snapshot $(TOP)/tests/run vm
 #: make long-kill        kill -9 at KILLS=50 moments chosen by SEED
 long-kill:
+	@echo "seed $(SEED)"
 	@VMAB_TEST_KILLS=$(KILLS) VMAB_TEST_SEED=$(SEED) \
 		TESTS=session-survives-kill $(TOP)/tests/run vm
 #: make demo             shows a backup of a busy disk, from nothing
