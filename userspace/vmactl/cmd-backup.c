@@ -8,6 +8,7 @@
  * and then removes what was written.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,6 +56,14 @@ static int check_output(const struct backup *b, struct vma_error *err)
 	return 0;
 }
 
+/* The caller frees it. */
+static char *directory_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+}
+
 /* Better now than after hours. */
 static int check_summary(const struct backup *b, struct vma_error *err)
 {
@@ -65,12 +74,35 @@ static int check_summary(const struct backup *b, struct vma_error *err)
 	if (!path)
 		return 0;
 	slash = strrchr(path, '/');
-	dir = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+	dir = directory_of(path);
 	if (!dir)
 		return vma_fail(err, -ENOMEM, "out of memory");
 	if ((slash && !slash[1]) || access(dir, W_OK | X_OK) < 0)
 		r = vma_fail(err, -EACCES, "the summary %s cannot be written there", path);
 	free(dir);
+	return r;
+}
+
+/*
+ * Before a file is made there: with --suspended that would wait for the very
+ * disk that waits for us. What is wrong with the directory output_open() says.
+ */
+static int check_directory(const struct backup *b, struct vma_error *err)
+{
+	char *dir;
+	int fd, r;
+
+	if (!strcmp(b->opt.output, "-"))
+		return 0;
+	dir = directory_of(b->opt.output);
+	if (!dir)
+		return vma_fail(err, -ENOMEM, "out of memory");
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	free(dir);
+	if (fd < 0)
+		return 0;
+	r = backup_check_place(b, fd, "the archive", err);
+	close(fd);
 	return r;
 }
 
@@ -80,6 +112,9 @@ static int open_output(struct backup *b, struct vma_error *err)
 	struct stat st;
 	int r;
 
+	r = check_directory(b, err);
+	if (r)
+		return r;
 	r = output_open(&b->output, b->opt.output, err);
 	if (r)
 		return r;
