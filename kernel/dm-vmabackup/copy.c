@@ -16,10 +16,15 @@
 #define SERVE_BATCH	64
 
 /*
- * How many chunks FETCH may have a disk read at a time: 4 MiB keep a fast disk
- * busy, and a guest's read does not queue behind more than that.
+ * How much FETCH may have a disk read at a time: 4 MiB keep a fast disk busy,
+ * and a guest's read does not queue behind more than that.  But some chunks, if
+ * they are large, so that the disk is never idle between two.
  */
-#define FETCH_DEPTH	64
+#define FETCH_BYTES	(4u << 20)
+#define FETCH_MIN_DEPTH	4u
+
+/* Of so many reads one is FETCH's, even when guests' never cease: bios wait there, too. */
+#define FETCH_TURN	8
 
 static u32 chunk_length(const struct vmab_member *member, u64 chunk)
 {
@@ -31,6 +36,17 @@ static u32 chunk_length(const struct vmab_member *member, u64 chunk)
 static void queue_reads(struct vmab_member *member)
 {
 	queue_work(member->session->read_wq, &member->read_work);
+}
+
+/* There is more to claim than one may with interrupts off. */
+static void go_on(struct vmab_session *session)
+{
+	queue_work(session->read_wq, &session->kick_work);
+}
+
+static u32 fetch_depth(const struct vmab_member *member)
+{
+	return max(FETCH_BYTES >> (member->chunk_shift + SECTOR_SHIFT), FETCH_MIN_DEPTH);
 }
 
 /* NEEDED -> COPYING; there is a free slot, and the disk is there. */
@@ -89,10 +105,14 @@ static void place_single(struct vmab_held *held)
 
 	if (vmab_map_unclaimed(&member->map, chunk, held->end) == held->end) {
 		copy = vmab_slots_find(session->slots, member, chunk);
-		if (WARN_ON_ONCE(!copy))
+		if (WARN_ON_ONCE(!copy)) {
 			vmab_held_leave(held);
-		else
-			list_add_tail(&held->wait, &copy->waiters);
+			return;
+		}
+		list_add_tail(&held->wait, &copy->waiters);
+		/* If FETCH's read was not submitted yet, it is as urgent as a guest's now. */
+		if (!list_empty(&copy->link))
+			list_move_tail(&copy->link, &member->guest_reads);
 		return;
 	}
 
@@ -156,7 +176,7 @@ static void serve_starved(struct vmab_session *session)
 		place(held);
 	}
 	if (i == SERVE_BATCH)
-		queue_reads(held->member);
+		go_on(session);
 }
 
 /* Bios that want many chunks, after some of those became SAFE. */
@@ -173,7 +193,7 @@ static void check_ranges(struct vmab_member *member)
 
 static bool may_fetch(const struct vmab_member *member)
 {
-	return member->disk && !member->disk->paused && member->fetching < FETCH_DEPTH;
+	return member->disk && !member->disk->paused && member->fetching < fetch_depth(member);
 }
 
 /* Claims what the range may have now.  False: enough for one go. */
@@ -182,6 +202,8 @@ static bool serve_range(struct vmab_range *range, u64 *budget)
 	struct vmab_member *member = range->member;
 	struct vmab_slots *slots = member->session->slots;
 
+	if (!member->map.nr_needed)
+		range->next = range->end;
 	while (range->next < range->end && may_fetch(member)) {
 		u64 stop = min(range->end, range->next + *budget);
 		u64 chunk;
@@ -190,7 +212,7 @@ static bool serve_range(struct vmab_range *range, u64 *budget)
 			return false;
 		if (!*budget) {
 			/* Let interrupts in, then go on. */
-			queue_reads(member);
+			go_on(member->session);
 			return false;
 		}
 		chunk = vmab_map_unclaimed(&member->map, range->next, stop);
@@ -286,6 +308,7 @@ static void read_endio(struct bio *bio)
 	struct vmab_member *member = copy->member;
 	struct vmab_session *session = member->session;
 	int error = blk_status_to_errno(bio->bi_status);
+	bool guest = copy->guest;
 	unsigned long flags;
 
 	bio_uninit(bio);
@@ -298,14 +321,14 @@ static void read_endio(struct bio *bio)
 			   copy->chunk << (member->chunk_shift + SECTOR_SHIFT));
 	end_copy(session, copy);
 	/* Half of the depth at a time, for reads that merge. */
-	if (session->state == VMABACKUP_STATE_ARMED && !list_empty(&session->ranges) &&
-	    member->fetching == FETCH_DEPTH / 2)
-		queue_reads(member);
+	if (!guest && session->state == VMABACKUP_STATE_ARMED && !list_empty(&session->ranges) &&
+	    member->fetching == fetch_depth(member) / 2)
+		go_on(session);
 	spin_unlock_irqrestore(&session->lock, flags);
 	rcu_read_unlock();
 }
 
-/* The next read to submit, guests' first, or NULL. */
+/* The next read to submit, guests' first as a rule, or NULL. */
 static struct vmab_copy *next_read(struct vmab_member *member)
 {
 	struct vmab_session *session = member->session;
@@ -314,10 +337,12 @@ static struct vmab_copy *next_read(struct vmab_member *member)
 	lockdep_assert_held(&session->lock);
 
 	for (;;) {
-		copy = list_first_entry_or_null(&member->guest_reads, struct vmab_copy, link);
-		if (!copy)
-			copy = list_first_entry_or_null(&member->fetch_reads, struct vmab_copy,
-							link);
+		bool turn = ++member->submitted % FETCH_TURN == 0;
+		struct list_head *reads = &member->guest_reads;
+
+		if (list_empty(reads) || (turn && !list_empty(&member->fetch_reads)))
+			reads = &member->fetch_reads;
+		copy = list_first_entry_or_null(reads, struct vmab_copy, link);
 		if (!copy)
 			return NULL;
 		list_del_init(&copy->link);
@@ -351,10 +376,6 @@ static void read_work_fn(struct work_struct *work)
 	struct vmab_copy *copy;
 	struct blk_plug plug;
 
-	spin_lock_irq(&session->lock);
-	vmab_copy_kick(session);
-	spin_unlock_irq(&session->lock);
-
 	/* Plugged, so that neighbours merge into the large reads that disks like. */
 	blk_start_plug(&plug);
 	for (;;) {
@@ -369,8 +390,18 @@ static void read_work_fn(struct work_struct *work)
 	blk_finish_plug(&plug);
 }
 
+static void kick_work_fn(struct work_struct *work)
+{
+	struct vmab_session *session = container_of(work, struct vmab_session, kick_work);
+
+	spin_lock_irq(&session->lock);
+	vmab_copy_kick(session);
+	spin_unlock_irq(&session->lock);
+}
+
 int vmab_copy_init_session(struct vmab_session *session)
 {
+	INIT_WORK(&session->kick_work, kick_work_fn);
 	INIT_LIST_HEAD(&session->done);
 	INIT_LIST_HEAD(&session->ranges);
 	INIT_LIST_HEAD(&session->free_ranges);
@@ -439,8 +470,7 @@ enum vmab_verdict vmab_copy_guest_write(struct vmab_member *member, struct bio *
 {
 	struct vmab_session *session = member->session;
 	enum vmab_verdict verdict;
-	sector_t sector = bio->bi_iter.bi_sector;
-	u64 first = sector >> member->chunk_shift;
+	u64 first = bio->bi_iter.bi_sector >> member->chunk_shift;
 	u64 end = ((bio_end_sector(bio) - 1) >> member->chunk_shift) + 1;
 	u64 needed = vmab_map_needed(&member->map, first, end);
 	unsigned long flags;
@@ -449,20 +479,10 @@ enum vmab_verdict vmab_copy_guest_write(struct vmab_member *member, struct bio *
 		return VMAB_PASS;
 
 	/*
-	 * A write is cut at the edges of the first chunk that is needed: each
-	 * piece then waits for one copy, and pieces go on as theirs are done.
-	 * The other operations can't be cut, or not without cost below.  One that
-	 * may not wait stays whole: a part that was written would be again.
+	 * All of it is held, not cut at the edges of chunks by
+	 * dm_accept_partial_bio(): dm puts a bio that it has cut and that comes
+	 * back as a requeue together again while the rest may still be being cut.
 	 */
-	if (bio_op(bio) == REQ_OP_WRITE && end - first > 1 && !(bio->bi_opf & REQ_NOWAIT)) {
-		if (needed > first) {
-			dm_accept_partial_bio(bio, (needed << member->chunk_shift) - sector);
-			return VMAB_PASS;
-		}
-		end = first + 1;
-		dm_accept_partial_bio(bio, (end << member->chunk_shift) - sector);
-	}
-
 	spin_lock_irqsave(&session->lock, flags);
 	verdict = hold(member, bio, needed, end);
 	spin_unlock_irqrestore(&session->lock, flags);
@@ -537,6 +557,7 @@ void vmab_copy_quiesce(struct vmab_session *session)
 
 	/* What was claimed is submitted or dropped by the workers. */
 	wait_event(session->quiet, !READ_ONCE(session->inflight));
+	flush_work(&session->kick_work);
 	for (i = 0; i < session->nr_members; i++)
 		flush_work(&session->members[i]->read_work);
 }

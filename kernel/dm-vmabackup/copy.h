@@ -27,7 +27,7 @@ enum vmab_verdict {
 
 /*
  * A write-like bio with data or a range, from map: never sleeps.  Under
- * rcu_read_lock(), not locked.  May shorten the bio by dm_accept_partial_bio().
+ * rcu_read_lock(), not locked.
  */
 enum vmab_verdict vmab_copy_guest_write(struct vmab_member *member, struct bio *bio);
 

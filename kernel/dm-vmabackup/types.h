@@ -147,6 +147,7 @@ struct vmab_member {
 	struct list_head guest_reads;	/* claimed for guests, not yet submitted */
 	struct list_head fetch_reads;	/* likewise for FETCH */
 	u32 fetching;			/* FETCH's chunks that are COPYING */
+	u32 submitted;			/* reads, to give FETCH's a turn now and then */
 	u64 suspend_since;		/* ns, while being suspended with flush; or 0 */
 
 	/*
@@ -244,6 +245,7 @@ struct vmab_session {
 	 * disks is not the one that another session, or the one of a disk below,
 	 * needs to make progress.
 	 */
+	struct work_struct kick_work;	/* claims; waits for nothing */
 	struct workqueue_struct *read_wq;
 	struct workqueue_struct *leave_wq;
 	wait_queue_head_t reader;
