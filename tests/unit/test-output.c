@@ -248,10 +248,13 @@ static void the_killed_are_swept(void **state)
 	assert_int_equal(flock(fd, LOCK_EX), 0);
 
 	assert_int_equal(output_open(&o, path, NULL), 0);
-	assert_int_equal(output_swept(o), 1);
+	assert_int_equal(output_sweep(path), 1);
 	assert_int_equal(access(dead, F_OK), -1);
+	/* One's own is not swept either. */
+	assert_int_equal(output_sweep(path), 0);
 	output_abort(o);
 	assert_int_equal(entries(), 3);
+	assert_int_equal(output_sweep("-"), 0);
 	close(fd);
 	assert_int_equal(unlink(alive), 0);
 	assert_int_equal(unlink(locked), 0);
@@ -269,6 +272,7 @@ static void bad_paths(void **state)
 	refuse_open(name, -EISDIR, name);
 	refuse_open("", -EISDIR, "directory");
 	refuse_open("..", -EISDIR, "directory");
+	refuse_open("/dev/no-such-disk", -EINVAL, "/dev/no-such-disk");
 	snprintf(name, sizeof(name), "%s/%0300d", dir, 1);
 	refuse_open(name, -ENAMETOOLONG, "cannot create");
 }

@@ -64,6 +64,7 @@ struct window {
 	struct shared *shared;
 	pid_t watchdog;
 	int socket;				/* the watchdog's life line */
+	bool suspended;				/* by our caller's caller */
 	struct timespec entered;
 	uint64_t duration_us;
 	uint64_t faults;
@@ -252,9 +253,11 @@ static int start_watchdog(struct window *w, struct vma_error *err)
 
 /* ---- the parent ------------------------------------------------------ */
 
-int window_new(struct window **out, const dev_t *disks, unsigned int n, struct vma_error *err)
+int window_new(struct window **out, const dev_t *disks, unsigned int n, bool suspended,
+	       struct vma_error *err)
 {
 	struct window *w;
+	unsigned int i;
 	int r;
 
 	if (!n || n > WINDOW_MAX_DISKS)
@@ -271,6 +274,11 @@ int window_new(struct window **out, const dev_t *disks, unsigned int n, struct v
 		free(w);
 		return vma_fail(err, -ENOMEM, "out of memory");
 	}
+	w->suspended = suspended;
+	for (i = 0; suspended && i < n; i++)
+		atomic_store(&w->shared->suspended[i], 1);
+	if (suspended)
+		atomic_store(&w->shared->entered_ms, now_ms());
 	dmlog_capture();
 	r = start_watchdog(w, err);
 	if (r) {
@@ -357,14 +365,13 @@ static bool may_be_mounted(int fd)
 	return false;
 }
 
-int window_prepare(struct window *w, const int *fds, bool expect_suspended,
-		   struct vma_error *err)
+int window_prepare(struct window *w, const int *fds, struct vma_error *err)
 {
 	unsigned int i;
 	int r;
 
 	for (i = 0; i < w->n; i++) {
-		r = check_disk(w->disks[i], expect_suspended, err);
+		r = check_disk(w->disks[i], w->suspended, err);
 		if (r)
 			return r;
 		w->suspend[i] = new_task(DM_DEVICE_SUSPEND, w->disks[i]);
@@ -412,6 +419,9 @@ int window_enter(struct window *w, unsigned int *bad)
 	w->faults = page_faults();
 	clock_gettime(CLOCK_MONOTONIC, &w->entered);
 	atomic_store(&w->shared->entered_ms, now_ms());
+	/* One that was resumed meanwhile must not be suspended again: another instant. */
+	if (w->suspended)
+		return 0;
 	for (i = 0; i < w->n; i++) {
 		atomic_store(&w->shared->suspended[i], 1);
 		r = run_task(w->suspend[i]);

@@ -28,7 +28,12 @@
 
 struct window;
 
-int window_new(struct window **w, const dev_t *disks, unsigned int n, struct vma_error *err);
+/*
+ * With suspended, whoever called us has suspended the disks already: from here on
+ * the watchdog sees to it that they are resumed, whatever happens.
+ */
+int window_new(struct window **w, const dev_t *disks, unsigned int n, bool suspended,
+	       struct vma_error *err);
 
 /* Joins the watchdog; whatever is still suspended is resumed by it. */
 void window_free(struct window *w);
@@ -37,14 +42,12 @@ void window_free(struct window *w);
  * Makes ready what the window needs and checks the disks: -EBUSY if one is
  * suspended by somebody else or has a table loaded, which a resume would
  * bring to life. fds are open files of the disks: file systems are frozen only on
- * disks that somebody holds exclusively, as a mount does. With expect_suspended
- * the caller's caller has suspended all of them already, and -ENOTCONN says that
- * one is not; leaving the window resumes them all the same.
+ * disks that somebody holds exclusively, as a mount does. -ENOTCONN: a disk that
+ * should be suspended already is not.
  */
-int window_prepare(struct window *w, const int *fds, bool expect_suspended,
-		   struct vma_error *err);
+int window_prepare(struct window *w, const int *fds, struct vma_error *err);
 
-/* Suspends all in order. A failure resumes those done and names *bad. */
+/* Suspends all in order, if they are not. A failure resumes those done and names *bad. */
 int window_enter(struct window *w, unsigned int *bad);
 
 /* Resumes all in reverse order; a failure names *bad, the rest are resumed. */

@@ -22,7 +22,6 @@ struct output {
 	char *temporary;	/* beside it */
 	int dir;		/* their directory; -1: standard output */
 	int fd;
-	unsigned int swept;	/* leftovers of others that were removed */
 	uint64_t bytes;
 };
 
@@ -53,6 +52,15 @@ static int open_stdout(struct output *o, struct vma_error *err)
 	return 0;
 }
 
+/* A name in /dev is meant to be a device's; one that is not there is a slip. */
+static bool is_dev(int dir)
+{
+	struct stat here, dev;
+
+	return fstat(dir, &here) == 0 && stat("/dev", &dev) == 0 && here.st_dev == dev.st_dev &&
+	       stat("/", &here) == 0 && here.st_dev != dev.st_dev;
+}
+
 /* Splits the path into an open directory and a name, so that both stay what they are now. */
 static int open_directory(struct output *o, struct vma_error *err)
 {
@@ -74,6 +82,10 @@ static int open_directory(struct output *o, struct vma_error *err)
 	if (o->dir < 0)
 		return vma_fail(err, -errno, "cannot open the directory of %s: %s", o->path,
 				strerror(errno));
+	if (is_dev(o->dir))
+		return vma_fail(err, -EINVAL,
+				"%s: there is no such device, and a file in /dev would be in memory",
+				o->path);
 	o->name = strdup(name);
 	o->temporary = temporary_name(name);
 	if (!o->name || !o->temporary)
@@ -96,7 +108,6 @@ static int open_file(struct output *o, const char *path, struct vma_error *err)
 		return vma_fail(err, -EEXIST, "%s exists: remove it, or give another path", path);
 	if (errno != ENOENT)
 		return vma_fail(err, -errno, "cannot create %s: %s", path, strerror(errno));
-	o->swept = temporary_sweep(o->dir);
 	o->fd = openat(o->dir, o->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (o->fd < 0 && errno == EEXIST)
 		return vma_fail(err, -EEXIST,
@@ -131,9 +142,20 @@ int output_fd(const struct output *o)
 	return o->fd;
 }
 
-unsigned int output_swept(const struct output *o)
+unsigned int output_sweep(const char *path)
 {
-	return o->swept;
+	struct output o = { .dir = -1, .fd = -1 };
+	unsigned int n = 0;
+
+	o.path = strcmp(path, "-") ? strdup(path) : NULL;
+	if (o.path && open_directory(&o, NULL) == 0)
+		n = temporary_sweep(o.dir);
+	if (o.dir >= 0)
+		close(o.dir);
+	free(o.path);
+	free(o.name);
+	free(o.temporary);
+	return n;
 }
 
 uint64_t output_bytes(const struct output *o)
@@ -233,12 +255,23 @@ int output_write(void *output, const struct iovec *iov, int iovcnt, struct vma_e
 
 /* ---- the end ---------------------------------------------------------- */
 
-/* Pipes and some file systems' directories can't be flushed, and say so with EINVAL or EROFS. */
+/*
+ * Pipes and some file systems' directories can't be flushed, and say so with EINVAL
+ * or EROFS. A file that says EROFS is on a file system that has failed.
+ */
 static int flush(int fd)
 {
-	if (fsync(fd) == 0 || errno == EINVAL || errno == EROFS)
+	int error;
+	struct stat st;
+
+	if (fsync(fd) == 0)
 		return 0;
-	return -errno;
+	error = errno;
+	if (error == EINVAL)
+		return 0;
+	if (error == EROFS && fstat(fd, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+		return 0;
+	return -error;
 }
 
 /* Gives the file its name unless something has that name by now. */
@@ -259,15 +292,22 @@ static int give_name(struct output *o)
 static int commit_file(struct output *o, struct vma_error *err)
 {
 	int ret = flush(o->fd);
+	/* Closing may tell of an error yet; the lock is kept until it has its name. */
+	int lock = dup(o->fd);
 
 	if (!ret && close(o->fd) != 0)
 		ret = -errno;
 	else if (ret)
 		close(o->fd);
 	o->fd = -1;
-	if (ret)
+	if (ret) {
+		if (lock >= 0)
+			close(lock);
 		return write_failure(o, -ret, err);
+	}
 	ret = give_name(o);
+	if (lock >= 0)
+		close(lock);
 	if (ret == -EEXIST)
 		return vma_fail(err, ret, "%s was created by someone else meanwhile", o->path);
 	if (ret)

@@ -16,13 +16,16 @@ struct output;
 /*
  * path "-" is standard output (-EINVAL if that is a terminal). A path that
  * exists is refused with -EEXIST. The temporary file is
- * "<path>.tmp-<host>-<pid>", mode 0600, opened with O_EXCL. Temporary files in the
- * same directory whose writers were killed are removed first.
+ * "<path>.tmp-<host>-<pid>", mode 0600, opened with O_EXCL and locked. A path in
+ * /dev that is no device is refused (-EINVAL).
  */
 int output_open(struct output **o, const char *path, struct vma_error *err);
 
-/* How many such files were removed. */
-unsigned int output_swept(const struct output *o);
+/*
+ * Removes temporary files of archives in the directory of path whose writers, on
+ * this host, were killed; returns how many.
+ */
+unsigned int output_sweep(const char *path);
 
 /* File descriptor, for checks on where it lies. */
 int output_fd(const struct output *o);

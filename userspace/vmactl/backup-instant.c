@@ -53,7 +53,7 @@ int backup_instant(struct backup *b, struct vma_error *err)
 
 	for (i = 0; i < b->nr_disks; i++)
 		fds[i] = b->disks[b->order[i]].fd;
-	r = window_prepare(b->window, fds, b->opt.suspended, err);
+	r = window_prepare(b->window, fds, err);
 	if (r)
 		return r;
 	r = lock_memory(err);

@@ -41,10 +41,14 @@ void backup_catch_signals(bool output_is_pipe)
 {
 	struct sigaction stop = { .sa_handler = on_stop, .sa_flags = SA_RESTART };
 	struct sigaction late = { .sa_handler = on_alarm };
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+	struct sigaction old;
+	unsigned int i;
 
 	to_pipe = output_is_pipe;
 	sigaction(SIGALRM, &late, NULL);
-	sigaction(SIGINT, &stop, NULL);
-	sigaction(SIGTERM, &stop, NULL);
-	sigaction(SIGHUP, &stop, NULL);
+	/* What is ignored stays so: nohup, and a shell's background jobs. */
+	for (i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		if (sigaction(signals[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+			sigaction(signals[i], &stop, NULL);
 }

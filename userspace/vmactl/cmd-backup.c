@@ -35,6 +35,13 @@
 /* Compressing threads at most: more than this outruns any disk. */
 #define MAX_THREADS	16
 
+/*
+ * From this level on each of zstd's threads takes hundreds of megabytes, all of
+ * it locked: so fewer of them, for it is guests that the kernel would kill.
+ */
+#define HEAVY_LEVEL	16
+#define HEAVY_THREADS	2
+
 uint64_t backup_now_ns(void)
 {
 	struct timespec t;
@@ -46,14 +53,17 @@ uint64_t backup_now_ns(void)
 /* ---- making ready ---------------------------------------------------- */
 
 /* Everything that needs no disk and leaves nothing behind. */
-static int check_output(const struct backup *b, struct vma_error *err)
+static int check_output(struct backup *b, struct vma_error *err)
 {
 	struct stat st;
 
-	if (strcmp(b->opt.output, "-") && lstat(b->opt.output, &st) == 0)
-		return vma_fail(err, -EEXIST, "%s exists; an archive is never overwritten",
+	if (!strcmp(b->opt.output, "-") || lstat(b->opt.output, &st) != 0)
+		return 0;
+	/* Nor may the summary that says so overwrite it. */
+	b->result.archive_dev = st.st_dev;
+	b->result.archive_ino = st.st_ino;
+	return vma_fail(err, -EEXIST, "%s exists; an archive is never overwritten",
 				b->opt.output);
-	return 0;
 }
 
 /* The caller frees it. */
@@ -115,10 +125,10 @@ static int open_output(struct backup *b, struct vma_error *err)
 	r = check_directory(b, err);
 	if (r)
 		return r;
+	n = output_sweep(b->opt.output);
 	r = output_open(&b->output, b->opt.output, err);
 	if (r)
 		return r;
-	n = output_swept(b->output);
 	if (n)
 		complain("removed %u unfinished archive%s of backups that were killed", n,
 			 n == 1 ? "" : "s");
@@ -146,7 +156,7 @@ static int start_window(struct backup *b, struct vma_error *err)
 		return r;
 	for (i = 0; i < b->nr_disks; i++)
 		devs[i] = b->disks[b->order[i]].dev;
-	return window_new(&b->window, devs, b->nr_disks, err);
+	return window_new(&b->window, devs, b->nr_disks, b->opt.suspended, err);
 }
 
 static int start_session(struct backup *b, struct vma_error *err)
@@ -225,6 +235,8 @@ static int write_header(struct backup *b, struct vma_error *err)
 	cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	if (cpus > MAX_THREADS)
 		cpus = MAX_THREADS;
+	if (b->opt.codec.level >= HEAVY_LEVEL && cpus > HEAVY_THREADS)
+		cpus = HEAVY_THREADS;
 	b->opt.codec.threads = cpus > 0 ? (unsigned int)cpus : 1;
 	r = encoder_new(&b->encoder, &b->opt.codec, output_write, b->output, err);
 	if (r)
@@ -277,15 +289,22 @@ static int prepare(struct backup *b, struct vma_error *err)
 	return r ? r : stopped(err);
 }
 
+/* The instant, and all that is to be had of it. */
+static int copy_disks(struct backup *b, struct vma_error *err)
+{
+	int r = backup_instant(b, err);
+
+	if (r)
+		return r;
+	progress_start(&b->progress, b->opt.progress, b->result.size);
+	return backup_pump(b, err);
+}
+
 static int transfer(struct backup *b, struct vma_error *err)
 {
 	int r;
 
-	r = backup_instant(b, err);
-	if (r)
-		return r;
-	progress_start(&b->progress, b->opt.progress, b->result.size);
-	r = backup_pump(b, err);
+	r = copy_disks(b, err);
 	end_session(b);
 	/* ESTALE alone may be the archive's file system. */
 	b->result.broken = r == -ESTALE &&
@@ -369,7 +388,10 @@ static int report(struct backup *b, int r, const struct vma_error *err)
 	return code;
 }
 
-/* On failure nothing was touched yet; the exit code says whose fault it is. */
+/*
+ * On failure nothing was touched yet; the exit code says whose fault it is. The
+ * summary says so, too: an old one would be taken for this backup's.
+ */
 static int look_before(struct backup *b, int argc, char **argv)
 {
 	struct vma_error err;
@@ -377,17 +399,18 @@ static int look_before(struct backup *b, int argc, char **argv)
 
 	if (backup_parse(b, argc, argv))
 		return EXIT_USAGE;
+	if (check_summary(b, &err)) {
+		complain("%s", err.text);
+		return EXIT_FAILED;
+	}
 	r = check_output(b, &err);
-	if (!r)
-		r = check_summary(b, &err);
 	if (!r)
 		r = backup_open_disks(b, &err);
 	if (!r)
 		return EXIT_OK;
 	if (r == -ENOTUNIQ)
 		return usage_error(&cmd_backup, "%s", err.text);
-	complain("%s", err.text);
-	return EXIT_FAILED;
+	return report(b, r, &err);
 }
 
 static int run(int argc, char **argv)

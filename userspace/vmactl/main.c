@@ -3,11 +3,13 @@
 #include "vmactl/vmactl.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define VERSION		"0.1.0"
 
@@ -146,10 +148,23 @@ static int run(int argc, char **argv)
 	return cmd->run(argc - 1, argv + 1);
 }
 
+/* Or a disk that is opened could become standard error, and be written to as that. */
+static bool fill_standard_files(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	return fd >= 0 && close(fd) == 0;
+}
+
 int main(int argc, char **argv)
 {
 	int code;
 
+	if (!fill_standard_files())
+		return EXIT_FAILED;
 	/* A reader that went away and a file that may not grow are errors, not deaths. */
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
