@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # "extract ARCHIVE DIR": all of the content under DIR, or nothing at all anywhere.
 . "$(dirname "$0")/lib.sh"
-plan 49
+plan 53
 
 make_good_archive good.vma want
 vmactl 0 "a good archive" extract good.vma got
@@ -146,3 +146,44 @@ exec 9>&-
 rm pipe
 check "SIGTERM ends it with its own exit status" test "$status" -eq 5
 directory_holds "and nothing is left" good.vma good.vma.zst want
+
+# ready PID: it looks at signals, so that SIGTERM does not just kill it.
+ready() {
+	local pid=$1 i mask
+
+	for ((i = 0; i < 100; i++)); do
+		mask=$(sed -n 's/^SigBlk:[[:space:]]*//p' "/proc/$pid/status")
+		[ $((0x$mask >> 14 & 1)) -eq 0 ] || return 0
+		sleep 0.1
+	done
+	return 1
+}
+
+mkfifo pipe
+"$VMACTL" extract pipe got 2>"$ERR" &
+pid=$!
+check "a pipe that nobody writes to is waited for" ready "$pid"
+kill -TERM "$pid"
+for ((i = 0; i < 100; i++)); do
+	kill -0 "$pid" 2>/dev/null || break
+	sleep 0.1
+done
+kill -KILL "$pid" 2>/dev/null || true
+status=0
+wait "$pid" || status=$?
+check "and a signal ends that, too" test "$status" -eq 5
+
+(trap '' HUP INT && exec "$VMACTL" extract pipe got 2>"$ERR") &
+pid=$!
+exec 9>pipe
+ready "$pid"
+kill -HUP "$pid"
+kill -INT "$pid"
+status=0
+cat good.vma >&9 || status=$?
+exec 9>&-
+wait "$pid" || status=$?
+rm pipe
+check "signals that are ignored, as nohup does it, do not end it" test "$status" -eq 0
+check "which has all of the content" diff -r want got
+rm -rf got

@@ -54,9 +54,11 @@ static int open_fd(const char *path, struct vma_error *err)
 					"is a terminal: redirect it, or give the path of an archive");
 		return STDIN_FILENO;
 	}
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	/* A FIFO's writer is waited for in poll(), which signals end; open() would go on. */
+	fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		return vma_fail(err, -errno, "cannot open: %s", strerror(errno));
+	fcntl(fd, F_SETFL, O_RDONLY);
 	if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
 		close(fd);
 		return vma_fail(err, -EISDIR, "is a directory, not an archive");

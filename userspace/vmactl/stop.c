@@ -11,13 +11,18 @@
 
 int stop_open(struct vma_error *err)
 {
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+	struct sigaction now;
 	sigset_t set;
 	int fd;
 
 	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
+	for (unsigned int i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+		/* A blocked signal is kept even if it is ignored: nohup would be in vain. */
+		if (sigaction(signals[i], NULL, &now) == 0 && now.sa_handler == SIG_IGN)
+			continue;
+		sigaddset(&set, signals[i]);
+	}
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (fd < 0)
 		return vma_fail(err, -errno, "cannot watch for signals: %s", strerror(errno));

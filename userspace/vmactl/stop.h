@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * stop: SIGINT, SIGTERM and SIGHUP as something that can be looked at.
+ * stop: SIGINT, SIGTERM and SIGHUP as something that can be looked at; those that
+ * are ignored at the start (nohup, jobs in the background) stay ignored.
  *
  * They stay blocked from stop_open() on and are read from a file descriptor, so
  * none can arrive between a look and a read that blocks. Opened before threads
