@@ -59,7 +59,7 @@ directory_holds "goes into a directory, too" good.vma good.vma.zst want \
 	part sparse.vma sparse.want sparse state.vma state.want state
 check "without that disk" test "$(cd part && echo *)" = \
 	"disk-drive-virtio1.raw qemu-server.conf qemu-server.fw"
-vmactl 1 "a disk to skip that is not there" extract good.vma got --skip drive-scsi9
+vmactl 2 "a disk to skip that is not there" extract good.vma got --skip drive-scsi9
 rm -r part sparse sparse.vma sparse.want state state.vma state.want
 
 # --- what is refused leaves nothing ---

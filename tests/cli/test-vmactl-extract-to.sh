@@ -3,7 +3,7 @@
 # "extract ARCHIVE --to NAME=PATH": each disk to a place of its own, none forgotten.
 # Block devices need root: tests/vm/test-extract-block-device.sh.
 . "$(dirname "$0")/lib.sh"
-plan 36
+plan 40
 
 make_good_archive good.vma want
 vmactl 0 "two disks to two files" extract good.vma --to drive-scsi0=one --to drive-virtio1=two
@@ -20,19 +20,24 @@ rm two
 
 # --- names ---
 
-vmactl 1 "a disk forgotten" extract good.vma --to drive-scsi0=one
+vmactl 2 "a disk forgotten" extract good.vma --to drive-scsi0=one
 stderr_has "is named, with what to do" "--to drive-virtio1=PATH or --skip drive-virtio1"
-vmactl 1 "a disk that is not there" \
+vmactl 2 "a disk that is not there" \
 	extract good.vma --to drive-scsi0=one --to drive-virtio1=two --to drive-scsi5=x
-stderr_has "is named" "drive-scsi5"
-vmactl 1 "a disk to skip that is not there" \
+stderr_has "is named" "--to drive-scsi5=x: there is no such device in good.vma"
+vmactl 2 "a disk to skip that is not there" \
 	extract good.vma --to drive-scsi0=one --to drive-virtio1=two --skip x
-vmactl 1 "a disk twice" \
+vmactl 2 "a disk twice" \
 	extract good.vma --to drive-scsi0=one --to drive-virtio1=two --to drive-scsi0=x
 stderr_has "is named as well" "drive-scsi0 is named more than once"
-vmactl 1 "a disk mapped and skipped" \
+vmactl 2 "a disk mapped and skipped" \
 	extract good.vma --to drive-scsi0=one --to drive-virtio1=two --skip drive-scsi0
-vmactl 1 "two disks to one place" extract good.vma --to drive-scsi0=x --to drive-virtio1=x
+vmactl 2 "two disks to one place" extract good.vma --to drive-scsi0=x --to drive-virtio1=x
+stderr_has "are both named" "devices drive-scsi0 and drive-virtio1 would both go to x"
+vmactl 2 "written in two ways" extract good.vma --to drive-scsi0=x --to "drive-virtio1=$PWD/want/../x"
+vmactl 0 "one name in two directories" extract good.vma --to drive-scsi0=x --to drive-virtio1=want/x
+check "is two files" cmp want/disk-drive-virtio1.raw want/x
+rm x want/x
 vmactl 2 "no path" extract good.vma --to drive-scsi0=
 vmactl 2 "no name and path" extract good.vma --to drive-scsi0
 vmactl 2 "only --skip" extract good.vma --skip drive-scsi0

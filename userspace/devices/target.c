@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include <libdevmapper.h>
 
@@ -194,7 +195,8 @@ static struct dm_task *query(int type, dev_t dev, struct dm_info *info)
 		return NULL;
 	}
 	if (!dm_task_set_major_minor(task, (int)major(dev), (int)minor(dev), 0) ||
-	    !dm_task_no_open_count(task) || !dm_task_no_flush(task)) {
+	    (type != DM_DEVICE_INFO && !dm_task_no_open_count(task)) ||
+	    !dm_task_no_flush(task)) {
 		errno = ENOMEM;
 	} else if (!dm_task_run(task)) {
 		errno = dm_task_get_errno(task);
@@ -270,6 +272,31 @@ int target_find(dev_t dev, struct target *t, struct vma_error *err)
 out:
 	dm_task_destroy(table);
 	return r;
+}
+
+int target_open_count(dev_t dev, unsigned int *count, struct vma_error *err)
+{
+	struct dm_task *task;
+	struct dm_info info;
+	char path[64];
+	int r;
+
+	/* Device-mapper answers only root; what is none of its devices needs no answer. */
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/dm", major(dev), minor(dev));
+	if (access(path, F_OK) < 0 && errno == ENOENT)
+		return vma_fail(err, -ENODEV, "%u:%u is not a device-mapper device", major(dev),
+				minor(dev));
+	dmlog_capture();
+	task = query(DM_DEVICE_INFO, dev, &info);
+	if (!task) {
+		r = -errno;
+		return vma_fail(err, r == -ENODEV ? -ENXIO : r,
+				"cannot ask device-mapper about %u:%u: %s", major(dev), minor(dev),
+				strerror(-r));
+	}
+	*count = info.open_count < 0 ? 0 : (unsigned int)info.open_count;
+	dm_task_destroy(task);
+	return 0;
 }
 
 static int visit_names(struct dm_names *names, int (*fn)(void *ctx, const struct target *t),

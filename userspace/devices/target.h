@@ -61,6 +61,12 @@ const char *target_state_word(enum target_state state);
  */
 int target_find(dev_t dev, struct target *t, struct vma_error *err);
 
+/*
+ * How often any device-mapper device is open, the caller's own file descriptors and
+ * devices made of it included. -ENODEV: it is no device-mapper device.
+ */
+int target_open_count(dev_t dev, unsigned int *count, struct vma_error *err);
+
 /* Calls fn for every such device, until it returns nonzero, which is returned. */
 int target_for_each(int (*fn)(void *ctx, const struct target *t), void *ctx,
 		    struct vma_error *err);

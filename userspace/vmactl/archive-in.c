@@ -113,6 +113,11 @@ enum codec_kind archive_in_codec(const struct archive_in *in)
 	return decoder_kind(in->decoder);
 }
 
+int archive_in_fd(const struct archive_in *in)
+{
+	return in->fd;
+}
+
 const char *archive_in_name(const char *path)
 {
 	return strcmp(path, "-") == 0 ? "standard input" : path;

@@ -23,6 +23,9 @@ struct vma_reader *archive_in_reader(struct archive_in *in);
 const struct vma_header *archive_in_header(const struct archive_in *in);
 enum codec_kind archive_in_codec(const struct archive_in *in);
 
+/* The file that it is read from, to look at. */
+int archive_in_fd(const struct archive_in *in);
+
 /* The name for messages. */
 const char *archive_in_name(const char *path);
 

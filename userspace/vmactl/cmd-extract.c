@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "libvma/text.h"
@@ -61,23 +62,77 @@ static const char *mapped_path(const struct extract *x, const char *name)
 	return NULL;
 }
 
-/* Names that were given must be in the archive: a mistyped one would leave a disk out. */
-static int check_names(const struct extract *x, const struct vma_header *h, struct vma_error *err)
+/*
+ * Whether both paths are of one block device, or of one file in one directory, which
+ * need not exist yet.
+ */
+static bool same_place(const char *a, const char *b)
 {
+	const char *slash_a = strrchr(a, '/'), *slash_b = strrchr(b, '/');
+	const char *file_a = slash_a ? slash_a + 1 : a, *file_b = slash_b ? slash_b + 1 : b;
+	char *dir_a, *dir_b;
+	struct stat st_a, st_b;
+	bool same;
+
+	if (stat(a, &st_a) == 0 && stat(b, &st_b) == 0 && S_ISBLK(st_a.st_mode) &&
+	    S_ISBLK(st_b.st_mode))
+		return st_a.st_rdev == st_b.st_rdev;
+	if (strcmp(file_a, file_b) != 0)
+		return false;
+	dir_a = strndup(a, file_a - a);
+	dir_b = strndup(b, file_b - b);
+	same = dir_a && dir_b && stat(*dir_a ? dir_a : ".", &st_a) == 0 &&
+	       stat(*dir_b ? dir_b : ".", &st_b) == 0 && st_a.st_dev == st_b.st_dev &&
+	       st_a.st_ino == st_b.st_ino;
+	free(dir_a);
+	free(dir_b);
+	return same;
+}
+
+/* Two disks to one place; needs the names, which may have an equals sign. */
+static int check_places(const struct extract *x, const struct vma_header *h)
+{
+	for (unsigned int i = 1; i <= VMA_MAX_DEVICES; i++) {
+		const char *a = h->devices[i].name ? mapped_path(x, h->devices[i].name) : NULL;
+
+		for (unsigned int j = 1; a && j < i; j++) {
+			const char *b = h->devices[j].name ? mapped_path(x, h->devices[j].name)
+							   : NULL;
+
+			if (b && same_place(a, b))
+				return usage_error(&cmd_extract,
+						   "devices %s and %s would both go to %s",
+						   vma_quote(h->devices[j].name),
+						   vma_quote(h->devices[i].name), a);
+		}
+	}
+	return EXIT_OK;
+}
+
+static bool is_mapped(const char *map, const struct vma_header *h)
+{
+	for (unsigned int id = 1; id <= VMA_MAX_DEVICES; id++)
+		if (h->devices[id].name && map_path(map, h->devices[id].name))
+			return true;
+	return false;
+}
+
+/*
+ * Names that were given must be in the archive: a mistyped one would leave a disk out.
+ * The rest of the command line's check, now that the names are known: an exit code.
+ */
+static int check_names(const struct extract *x, const struct vma_header *h)
+{
+	const char *archive = archive_in_name(x->archive);
+
 	for (unsigned int i = 0; i < x->nr_skips; i++)
 		if (vma_header_find_device(h, x->skips[i]) < 0)
-			return vma_fail(err, -EINVAL, "--skip %s: there is no such device in it",
-					x->skips[i]);
-	for (unsigned int i = 0; i < x->nr_maps; i++) {
-		unsigned int id = 1;
-
-		while (id <= VMA_MAX_DEVICES &&
-		       !(h->devices[id].name && map_path(x->maps[i], h->devices[id].name)))
-			id++;
-		if (id > VMA_MAX_DEVICES)
-			return vma_fail(err, -EINVAL, "--to %s: there is no such device in it",
-					x->maps[i]);
-	}
+			return usage_error(&cmd_extract, "--skip %s: there is no such device in %s",
+					   x->skips[i], archive);
+	for (unsigned int i = 0; i < x->nr_maps; i++)
+		if (!is_mapped(x->maps[i], h))
+			return usage_error(&cmd_extract, "--to %s: there is no such device in %s",
+					   x->maps[i], archive);
 	for (unsigned int id = 1; id <= VMA_MAX_DEVICES; id++) {
 		const char *name = h->devices[id].name;
 		unsigned int given = 0;
@@ -88,14 +143,30 @@ static int check_names(const struct extract *x, const struct vma_header *h, stru
 			given += map_path(x->maps[i], name) != NULL;
 		given += is_skipped(x, name);
 		if (given > 1)
-			return vma_fail(err, -EINVAL, "device %s is named more than once",
-					vma_quote(name));
+			return usage_error(&cmd_extract, "device %s is named more than once",
+					   vma_quote(name));
 		if (!given && !x->directory)
-			return vma_fail(err, -EINVAL,
-					"device %s is not named: add --to %s=PATH or --skip %s",
-					vma_quote(name), vma_quote(name), vma_quote(name));
+			return usage_error(&cmd_extract,
+					   "device %s is not named: add --to %s=PATH or --skip %s",
+					   vma_quote(name), vma_quote(name), vma_quote(name));
 	}
-	return 0;
+	return check_places(x, h);
+}
+
+/* The archive must not be below a disk that is about to be overwritten. */
+static int check_archive_apart(const struct extract *x, const struct archive_in *in,
+			       struct vma_error *err)
+{
+	const struct vma_header *h = archive_in_header(in);
+	int ret = 0;
+
+	for (unsigned int id = 1; id <= VMA_MAX_DEVICES && x->nr_maps && !ret; id++) {
+		const char *name = h->devices[id].name;
+
+		if (name && !is_skipped(x, name))
+			ret = sink_check_apart(mapped_path(x, name), archive_in_fd(in), err);
+	}
+	return ret;
 }
 
 static int open_in_directory(struct extract *x, const char *name, unsigned int id, uint64_t size,
@@ -123,9 +194,9 @@ static int open_in_directory(struct extract *x, const char *name, unsigned int i
 
 static int open_sinks(struct extract *x, const struct vma_header *h, struct vma_error *err)
 {
-	int ret = check_names(x, h, err);
+	int ret = 0;
 
-	if (!ret && x->directory)
+	if (x->directory)
 		ret = new_dir_open(&x->dir, x->directory, err);
 	for (unsigned int i = 0; i < h->nr_configs && x->dir && !ret; i++)
 		ret = new_dir_put(x->dir, h->configs[i].name, h->configs[i].data,
@@ -180,11 +251,12 @@ static int commit(struct extract *x, struct vma_error *err)
 	int ret = 0;
 
 	for (unsigned int id = 0; id < 256 && !ret; id++) {
-		struct sink *s = x->sinks[id];
-
-		x->sinks[id] = NULL;
-		if (s)
-			ret = sink_commit(s, err);
+		if (!x->sinks[id])
+			continue;
+		ret = sink_commit(x->sinks[id], err);
+		/* Else clean_up() tells what is left of it. */
+		if (!ret)
+			x->sinks[id] = NULL;
 	}
 	if (!ret && x->dir) {
 		ret = new_dir_commit(x->dir, err);
@@ -212,14 +284,19 @@ static int extract(struct extract *x)
 	struct archive_in *in = NULL;
 	struct vma_error err;
 	bool reading = true;
-	int stop_fd, ret;
+	int stop_fd, ret, code = EXIT_OK;
 
 	stop_fd = stop_open(&err);
 	ret = stop_fd < 0 ? stop_fd : archive_in_open(&in, x->archive, stop_fd, &err);
 	if (!ret) {
 		reading = false;
-		ret = open_sinks(x, archive_in_header(in), &err);
+		code = check_names(x, archive_in_header(in));
+		if (code != EXIT_OK)
+			goto out;
+		ret = check_archive_apart(x, in, &err);
 	}
+	if (!ret)
+		ret = open_sinks(x, archive_in_header(in), &err);
 	if (!ret)
 		ret = copy(x, archive_in_reader(in), &reading, &err);
 	if (!ret) {
@@ -231,13 +308,14 @@ static int extract(struct extract *x)
 	}
 	if (ret)
 		complain("%s: %s", archive_in_name(x->archive), err.text);
+	if (ret)
+		code = reading || ret == -EINTR ? archive_in_exit_code(ret) : EXIT_FAILED;
+out:
 	clean_up(x);
 	archive_in_close(in);
 	if (stop_fd >= 0)
 		close(stop_fd);
-	if (!ret)
-		return EXIT_OK;
-	return reading || ret == -EINTR ? archive_in_exit_code(ret) : EXIT_FAILED;
+	return code;
 }
 
 /* ---- the command line ------------------------------------------------- */

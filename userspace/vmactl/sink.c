@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "devices/below.h"
+#include "devices/target.h"
 #include "libvma/text.h"
 #include "output/output.h"
 
@@ -20,6 +22,13 @@
  * where the device has no fast way to do it.
  */
 #define ZERO_RUN_MAX	(64ull << 20)
+
+/*
+ * Who opens a device for a moment, as udev does to see what is on a new one, is not who
+ * uses it. udev is done in milliseconds; a second is for busy hosts.
+ */
+#define IN_USE_WAIT_MS	1000
+#define IN_USE_STEP_MS	50
 
 struct sink {
 	char *path;
@@ -90,10 +99,69 @@ int sink_new_file(struct sink **out, int fd, const char *path, uint64_t size, st
 
 /* ---- block devices ---------------------------------------------------- */
 
+/*
+ * O_EXCL keeps out only who asks for it, and QEMU does not. Device-mapper counts all;
+ * for other devices there is nobody to ask.
+ */
+static int check_unused(const struct sink *s, dev_t dev, struct vma_error *err)
+{
+	unsigned int count, waited = 0;
+	struct vma_error why;
+	int ret;
+
+	for (;;) {
+		ret = target_open_count(dev, &count, &why);
+		if (ret == -ENODEV)
+			return 0;
+		if (ret)
+			return vma_fail(err, ret, "cannot tell whether %s is in use: %s", s->path,
+					why.text);
+		if (count <= 1)
+			return 0;
+		if (waited >= IN_USE_WAIT_MS)
+			return vma_fail(err, -EBUSY,
+					"%s is in use by another process: stop what uses it",
+					s->path);
+		usleep(IN_USE_STEP_MS * 1000);
+		waited += IN_USE_STEP_MS;
+	}
+}
+
+int sink_check_apart(const char *path, int fd, struct vma_error *err)
+{
+	struct stat target, st;
+	struct below *b;
+	bool same;
+	int ret;
+
+	if (stat(path, &target) != 0 || !S_ISBLK(target.st_mode))
+		return 0;
+	if (fstat(fd, &st) != 0)
+		return vma_fail(err, -errno, "cannot look at the archive: %s", strerror(errno));
+	b = malloc(sizeof(*b));
+	if (!b)
+		return vma_fail(err, -ENOMEM, "out of memory");
+	below_init(b);
+	ret = below_add_file(b, fd, err);
+	same = !ret && below_has(b, target.st_rdev);
+	/* An archive on a whole disk, and a partition of it to overwrite. */
+	if (!ret && !same && S_ISBLK(st.st_mode)) {
+		below_init(b);
+		ret = below_add_device(b, target.st_rdev, err);
+		same = !ret && below_has(b, st.st_rdev);
+	}
+	free(b);
+	if (!ret && same)
+		ret = vma_fail(err, -EBUSY, "the archive lies on %s and would be overwritten",
+			       path);
+	return ret;
+}
+
 static int open_block_device(struct sink *s, uint64_t size, struct vma_error *err)
 {
 	uint64_t room;
 	struct stat st;
+	int ret;
 
 	/* O_EXCL: not while it is mounted, part of another device, or another sink's. */
 	s->fd = open(s->path, O_RDWR | O_EXCL | O_CLOEXEC);
@@ -104,6 +172,9 @@ static int open_block_device(struct sink *s, uint64_t size, struct vma_error *er
 		return vma_fail(err, -errno, "cannot open %s: %s", s->path, strerror(errno));
 	if (fstat(s->fd, &st) != 0 || !S_ISBLK(st.st_mode))
 		return vma_fail(err, -ENOTBLK, "%s is no longer a block device", s->path);
+	ret = check_unused(s, st.st_rdev, err);
+	if (ret)
+		return ret;
 	if (ioctl(s->fd, BLKGETSIZE64, &room) != 0)
 		return vma_fail(err, -errno, "cannot tell the size of %s: %s", s->path,
 				strerror(errno));
@@ -261,9 +332,7 @@ int sink_commit(struct sink *s, struct vma_error *err)
 		if (ret)
 			write_failure(s, ret, err);
 	}
-	if (ret)
-		sink_abort(s);
-	else
+	if (!ret)
 		sink_free(s);
 	return ret;
 }

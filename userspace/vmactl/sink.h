@@ -21,9 +21,15 @@ int sink_new_file(struct sink **s, int fd, const char *path, uint64_t size, stru
  */
 int sink_open(struct sink **s, const char *path, uint64_t size, struct vma_error *err);
 
+/*
+ * Refuses a path whose overwriting would overwrite the open file fd, which is a block
+ * device or lies on one. What a pipe comes from cannot be seen.
+ */
+int sink_check_apart(const char *path, int fd, struct vma_error *err);
+
 int sink_write(struct sink *s, const struct vma_cluster *c, struct vma_error *err);
 
-/* All of it on disk, under its name; frees s. */
+/* All of it on disk, under its name; frees s unless it fails: then sink_abort() does. */
 int sink_commit(struct sink *s, struct vma_error *err);
 
 /*
