@@ -4,7 +4,7 @@
 # large enough and not in use, and says so when one is left overwritten in part.
 # needs: disks=1x64M+1x64M,sector=4096+1x32M timeout=300
 . "$BED_TOP/tests/vm/lib.sh"
-plan 20
+plan 42
 
 mkvma() {
 	python3 "$BED_TOP/tests/cli/mkvma.py" "$@"
@@ -81,10 +81,64 @@ mkvma "$WORK/two.vma" <<-'END'
 	zero 1 0
 	zero 2 0
 END
-check_status 1 "one device for two disks" \
+check_status 2 "one device for two disks" \
 	"$VMACTL" extract "$WORK/two.vma" --to a=/dev/vdc --to b=/dev/vdc
-check_out "is in use by the other" '/dev/vdc is in use'
+check_out "is told, with both" 'devices a and b would both go to /dev/vdc'
+check_status 2 "by way of a link" \
+	"$VMACTL" extract "$WORK/two.vma" --to "a=$WORK/link" --to b=/dev/vda
 check_eq "nothing of all these was written" "$(disk_sectors_written /dev/vda)" "$before"
+
+# --- in use by who does not ask for it alone, as QEMU does ---
+
+before=$(disk_sectors_written /dev/vda)
+exec 8</dev/mapper/holder
+check_status 1 "a device-mapper device that somebody has open" \
+	"$VMACTL" extract "$WORK/a.vma" --to a=/dev/mapper/holder
+check_out "is told" '/dev/mapper/holder is in use by another process'
+exec 8<&-
+check_eq "nothing was written" "$(disk_sectors_written /dev/vda)" "$before"
+exec 8</dev/mapper/holder
+sleep 0.3 &
+exec 8<&-
+check "open for a moment only, as udev does" "$VMACTL" extract "$WORK/a.vma" --to a=/dev/mapper/holder
+wait
+
+# --- the archive itself ---
+
+# refuses_itself NAME COMMAND...: of the device with the archive nothing is written.
+refuses_itself() {
+	local name=$1
+
+	shift
+	sync
+	before=$(disk_sectors_written /dev/vdc)
+	check_status 1 "$name" "$@"
+	check_out "$name: is told" 'the archive lies on [^ ]* and would be overwritten'
+	check_eq "$name: and kept" "$(disk_sectors_written /dev/vdc)" "$before"
+}
+
+mkvma "$WORK/small.vma" <<-'END'
+	device 1 131072 a
+	cluster 1 0 ffff 5a
+	cluster 1 1 ffff 5b
+END
+cat "$WORK/small.vma" >/dev/vdc
+dmsetup create part --table "0 65536 linear /dev/vdc 0"
+stdin_from() {
+	"$VMACTL" extract - --to "a=$2" <"$1"
+}
+refuses_itself "an archive on the device" "$VMACTL" extract /dev/vdc --to a=/dev/vdc
+refuses_itself "an archive read from the device" stdin_from /dev/vdc /dev/vdc
+refuses_itself "an archive on a device above" "$VMACTL" extract /dev/mapper/part --to a=/dev/vdc
+refuses_itself "an archive on a device below" "$VMACTL" extract /dev/vdc --to a=/dev/mapper/part
+dmsetup remove --retry part
+mkfs.ext4 -q /dev/vdc
+mkdir "$WORK/mnt-c"
+mount /dev/vdc "$WORK/mnt-c"
+at_exit umount "$WORK/mnt-c"
+cp "$WORK/small.vma" "$WORK/mnt-c/"
+mount -o remount,ro "$WORK/mnt-c"
+refuses_itself "a file on the device" "$VMACTL" extract "$WORK/mnt-c/small.vma" --to a=/dev/vdc
 
 # --- half a disk ---
 
@@ -92,3 +146,10 @@ head -c -100 "$WORK/a.vma" >"$WORK/cut.vma"
 check_status 3 "an archive cut off" "$VMACTL" extract "$WORK/cut.vma" --to a=/dev/mapper/holder
 check_out "leaves a warning" '/dev/mapper/holder is overwritten in part'
 check_out "beside the reason" 'truncated'
+
+# All zeroes would be written at once, data only when it is flushed.
+dmsetup create failing --table "0 256 error"
+at_exit dmsetup remove --retry failing
+check_status 1 "a device that fails at the end" \
+	"$VMACTL" extract "$WORK/small.vma" --to a=/dev/mapper/failing
+check_out "leaves the same warning" '/dev/mapper/failing is overwritten in part'
