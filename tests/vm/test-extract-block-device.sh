@@ -123,12 +123,12 @@ mkvma "$WORK/small.vma" <<-'END'
 	cluster 1 1 ffff 5b
 END
 cat "$WORK/small.vma" >/dev/vdc
-dmsetup create part --table "0 65536 linear /dev/vdc 0"
 stdin_from() {
 	"$VMACTL" extract - --to "a=$2" <"$1"
 }
 refuses_itself "an archive on the device" "$VMACTL" extract /dev/vdc --to a=/dev/vdc
 refuses_itself "an archive read from the device" stdin_from /dev/vdc /dev/vdc
+dmsetup create part --table "0 65536 linear /dev/vdc 0"
 refuses_itself "an archive on a device above" "$VMACTL" extract /dev/mapper/part --to a=/dev/vdc
 refuses_itself "an archive on a device below" "$VMACTL" extract /dev/vdc --to a=/dev/mapper/part
 dmsetup remove --retry part
