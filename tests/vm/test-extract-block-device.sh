@@ -4,7 +4,7 @@
 # large enough and not in use, and says so when one is left overwritten in part.
 # needs: disks=1x64M+1x64M,sector=4096+1x32M timeout=300
 . "$BED_TOP/tests/vm/lib.sh"
-plan 42
+plan 43
 
 mkvma() {
 	python3 "$BED_TOP/tests/cli/mkvma.py" "$@"
@@ -57,6 +57,15 @@ from_stdin() {
 }
 check "compressed, from standard input, by way of a link" from_stdin
 check "has the content" cmp -n 67108352 /dev/vda "$WORK/want/disk-a.raw"
+
+# Without standard output and error the disk must not be opened in their place.
+fill /dev/vda
+closed_files() {
+	"$VMACTL" extract - --to a=/dev/vda -v <"$WORK/a.vma" >&- 2>&-
+}
+try closed_files
+check "with standard files closed it has the content, too" \
+	cmp -n 67108352 /dev/vda "$WORK/want/disk-a.raw"
 
 # --- refusals: nothing is written ---
 
