@@ -17,13 +17,13 @@
 
 /* The layout is the same for 32- and 64-bit callers only while this holds. */
 static_assert(sizeof(struct vmabackup_info) == 24);
-static_assert(sizeof(struct vmabackup_add_disk) == 32);
-static_assert(sizeof(struct vmabackup_setup_slots) == 24);
+static_assert(sizeof(struct vmabackup_add_disk) == 40);
+static_assert(sizeof(struct vmabackup_setup_slots) == 40);
 static_assert(sizeof(struct vmabackup_arm) == 8);
 static_assert(sizeof(struct vmabackup_range) == 32);
 static_assert(sizeof(struct vmabackup_completion) == 24);
 static_assert(sizeof(struct vmabackup_reap) == 40);
-static_assert(sizeof(struct vmabackup_status) == 112);
+static_assert(sizeof(struct vmabackup_status) == 160);
 
 static int chardev_open(struct inode *inode, struct file *file)
 {

@@ -47,17 +47,44 @@
  * pages are ordinary ones: O_DIRECT, io_uring (but not as registered buffers) and
  * vmsplice can read from them.
  *
- * Waiting, and the policy break-snapshot
- * ======================================
+ * Where an old chunk goes
+ * =======================
  * A guest write to a chunk that is still needed is held until the old chunk is
- * in a slot.  Slots in reserve are kept for this.  When none is free for longer
- * than the disk's cbw_timeout, or when the old chunk can't be read, or when a
- * disk is suspended while a write waits for a slot and none was given back for
- * VMABACKUP_SUSPEND_GRACE_MS, the session breaks: held writes are let go
+ * in memory.  The session's policy says where it goes from there:
+ *
+ *	VMABACKUP_POLICY_RING	a slot, delivered at once.  Slots in reserve are
+ *				kept for this.  Without a free one the write waits.
+ *	VMABACKUP_POLICY_FLEECE	the disk's fleece device.  A slot is used on the
+ *				way, VMABACKUP_SPILL_SLOTS are kept for it.
+ *	VMABACKUP_POLICY_AUTO	a slot while one is free, else the fleece device.
+ *
+ * A disk without a fleece device in its table line is treated as with
+ * VMABACKUP_POLICY_RING.  FETCH brings chunks back from the fleece device like
+ * any other, and they are discarded there.  When writing to the fleece device
+ * fails under VMABACKUP_POLICY_AUTO, the chunk is delivered from memory and the
+ * disk goes on without it (vmabackup_status.fleece_error).
+ *
+ * Waiting, and on_cbw_error
+ * =========================
+ * Copying before a write goes wrong when the write is held for longer than
+ * cbw_timeout, when the old chunk can't be read, or when it can't be written
+ * to the fleece device.  Then on_cbw_error speaks:
+ *
+ * VMABACKUP_BREAK_SNAPSHOT (default): the session breaks.  Held writes are let go
  * unharmed, VMABACKUP_IOC_REAP and VMABACKUP_IOC_FETCH answer ESTALE from then
  * on, poll() reports EPOLLERR, and VMABACKUP_IOC_STATUS says why.  The first
- * reason is kept.  A broken session can only be closed.  A suspend without flush
- * gives waiting writes back to device-mapper; their time starts anew afterwards.
+ * reason is kept.  A broken session can only be closed.
+ *
+ * VMABACKUP_BREAK_GUEST_WRITE: the writes that wait get an I/O error, the chunk
+ * is still needed, the session lives.  Under this policy a write that sends a
+ * chunk to the fleece device is held until the chunk is there; under the other
+ * one only until it is in memory.
+ *
+ * Either way, a discard that waits for too long is dropped (it is advisory, and
+ * answered with success), FETCH's own read error breaks the session, and so does
+ * the loss of a disk, or a suspend while a write waits for a slot and none came
+ * free for VMABACKUP_SUSPEND_GRACE_MS.  A suspend without flush gives waiting
+ * writes back to device-mapper; their time starts anew afterwards.
  *
  * Conventions
  * ===========
@@ -81,7 +108,7 @@
 #define VMABACKUP_DEVICE_NAME		"vmabackup"	/* /dev/vmabackup */
 
 /* Changes when an old caller could no longer work. */
-#define VMABACKUP_ABI_VERSION		1
+#define VMABACKUP_ABI_VERSION		2
 
 /* Disks per session: what one archive of the VMA format can hold. */
 #define VMABACKUP_MAX_DISKS		254
@@ -101,6 +128,16 @@
 #define VMABACKUP_MAX_SLOTS		16384
 
 /*
+ * Slots that only carry chunks to the fleece device, if any disk has one: at most
+ * so many, and a quarter of all.  16 writes of 64 KiB keep a disk busy.
+ */
+#define VMABACKUP_SPILL_SLOTS		16
+
+/* Bounds of cbw_timeout, milliseconds: an hour is longer than any guest waits. */
+#define VMABACKUP_MIN_TIMEOUT_MS	1
+#define VMABACKUP_MAX_TIMEOUT_MS	3600000
+
+/*
  * While a disk is being suspended and a write waits for a slot: how long the
  * reader may give none back, milliseconds.  One that is alive does so within a
  * few milliseconds; LVM waits for the suspend with its locks held.
@@ -113,7 +150,7 @@
  * @max_disks:		out: disks per session
  * @max_slot_memory:	out: bound of nr_slots * slot_size, bytes (the module
  *			parameter max_slot_memory_mb)
- * @features:		out: 0 for now
+ * @features:		out: VMABACKUP_FEATURE_*
  *
  * Allowed in every state.  Does not sleep.
  */
@@ -124,6 +161,10 @@ struct vmabackup_info {
 	__u64 features;
 };
 
+/* vmabackup_info.features */
+#define VMABACKUP_FEATURE_FLEECE	(1ULL << 0)	/* fleece devices, policies */
+#define VMABACKUP_FEATURE_VIEW		(1ULL << 1)	/* the target vmabackup-view */
+
 /**
  * struct vmabackup_add_disk - VMABACKUP_IOC_ADD_DISK: put a disk in the session
  * @fd:		in: open file of the device-mapper device, readable.  The
@@ -133,9 +174,11 @@ struct vmabackup_info {
  * @chunk_size:	out: bytes per chunk
  * @size:	out: size of the disk, bytes
  * @nr_chunks:	out: size / chunk_size, rounded up
+ * @disk_flags:	out: VMABACKUP_DISK_*
+ * @reserved:	out: 0
  *
  * Only before SETUP_SLOTS.  Every chunk starts as needed.  Allocates 2 bits
- * per chunk.  May sleep.
+ * per chunk, 3 with a fleece device.  May sleep.
  *
  * Errors: EBADF (@fd is not an open file, or not readable), ENOTBLK (not a
  * block device), ENODEV (not a device-mapper device with the vmabackup target
@@ -149,7 +192,33 @@ struct vmabackup_add_disk {
 	__u32 chunk_size;
 	__u64 size;
 	__u64 nr_chunks;
+	__u32 disk_flags;
+	__u32 reserved;
 };
+
+/* vmabackup_add_disk.disk_flags */
+#define VMABACKUP_DISK_FLEECE		(1U << 0)	/* it has a fleece device */
+
+/* vmabackup_setup_slots.policy: where chunks go that a guest is about to change */
+enum vmabackup_policy {
+	VMABACKUP_POLICY_AUTO = 0,
+	VMABACKUP_POLICY_RING = 1,
+	VMABACKUP_POLICY_FLEECE = 2,
+};
+
+/* vmabackup_setup_slots.on_cbw_error: what becomes of copies that go wrong */
+enum vmabackup_on_cbw_error {
+	VMABACKUP_ON_CBW_ERROR_TABLE = 0,	/* as the disk's table line says */
+	VMABACKUP_BREAK_SNAPSHOT = 1,
+	VMABACKUP_BREAK_GUEST_WRITE = 2,
+};
+
+/*
+ * vmabackup_setup_slots.flags: a discard of chunks that are still needed is
+ * dropped (answered with success and not passed down) instead of having them
+ * copied first.  Trimming costs nothing then; the space stays allocated.
+ */
+#define VMABACKUP_SETUP_DROP_DISCARDS	(1U << 0)
 
 /**
  * struct vmabackup_setup_slots - VMABACKUP_IOC_SETUP_SLOTS: make the ring
@@ -157,20 +226,29 @@ struct vmabackup_add_disk {
  * @slot_size:	in: bytes, a power of two, at least the largest chunk size of
  *		the session's disks, at most VMABACKUP_MAX_CHUNK
  * @reserve:	in: slots that FETCH leaves free for guest writes, < nr_slots
- * @flags:	in: 0
+ * @flags:	in: VMABACKUP_SETUP_*
+ * @policy:	in: enum vmabackup_policy, for all disks of the session
+ * @on_cbw_error: in: enum vmabackup_on_cbw_error, likewise
+ * @cbw_timeout_ms: in: milliseconds, likewise; 0: as the table lines say
+ * @reserved:	in: 0
  * @length:	out: bytes to mmap at offset 0
  *
  * Once, after at least one ADD_DISK.  Allocates all memory that the session
  * will ever need.  May sleep.
  *
  * Errors: E2BIG (nr_slots * slot_size is beyond vmabackup_info.max_slot_memory),
- * ENOMEM, EBUSY (already done), ENOENT (no disk was added).
+ * ENOMEM, EBUSY (already done), ENOENT (no disk was added), ENODEV
+ * (VMABACKUP_POLICY_FLEECE and a disk without a fleece device).
  */
 struct vmabackup_setup_slots {
 	__u32 nr_slots;
 	__u32 slot_size;
 	__u32 reserve;
 	__u32 flags;
+	__u32 policy;
+	__u32 on_cbw_error;
+	__u32 cbw_timeout_ms;
+	__u32 reserved;
 	__u64 length;
 };
 
@@ -200,9 +278,9 @@ struct vmabackup_arm {
  *		because of this call
  *
  * FETCH queues a range, after ARM.  Its chunks are read as slots come free, in
- * order of the ranges and ascending in a range; chunks that were delivered,
- * forgotten or are being copied already are passed over in silence.  Returns
- * at once.  Errors: ENOBUFS (VMABACKUP_MAX_RANGES are queued: reap and repeat),
+ * order of the ranges and ascending in a range, from the disk or back from its
+ * fleece device; chunks that were delivered, forgotten or are on their way
+ * already are passed over in silence.  Returns at once.  Errors: ENOBUFS (VMABACKUP_MAX_RANGES are queued: reap and repeat),
  * EBUSY (not armed yet).
  *
  * FORGET drops chunks that are still needed and not being copied, before or
@@ -220,6 +298,8 @@ struct vmabackup_range {
 
 /* vmabackup_completion.flags: why the chunk was copied */
 #define VMABACKUP_COMPLETION_GUEST_WRITE	(1U << 0)
+/* ... and that it was on the fleece device meanwhile */
+#define VMABACKUP_COMPLETION_FLEECE		(1U << 1)
 
 /**
  * struct vmabackup_completion - a delivered chunk
@@ -292,6 +372,8 @@ enum vmabackup_reason {
 	VMABACKUP_REASON_REPLACED = 4,	/* the disk's table was replaced */
 	VMABACKUP_REASON_REMOVED = 5,	/* the disk was removed */
 	VMABACKUP_REASON_READER = 6,	/* REAP could not hand chunks over */
+	VMABACKUP_REASON_FLEECE_ERROR = 7, /* the fleece device failed */
+	VMABACKUP_REASON_RESIZED = 8,	/* the origin became too small */
 };
 
 /**
@@ -306,14 +388,21 @@ enum vmabackup_reason {
  * @slots_free:		free
  * @slots_user:		delivered and not given back
  * @chunks_total:	chunks of all disks
- * @chunks_left:	not yet copied and not forgotten
+ * @chunks_left:	not yet in a slot and not forgotten
  * @chunks_guest:	copied because a guest wrote
- * @chunks_fetched:	copied because FETCH asked
+ * @chunks_fetched:	read from the disks because FETCH asked
  * @chunks_forgotten:	dropped by FORGET
+ * @chunks_spilled:	of chunks_guest, those that went to a fleece device
+ * @chunks_refetched:	read back from there
  * @writes_held:	guest bios that were held, ever
  * @writes_held_now:	guest bios held at the moment
  * @longest_wait_us:	longest time that one was held, microseconds
  * @total_wait_us:	sum of those times, microseconds
+ * @writes_failed:	guest bios that got an error (VMABACKUP_BREAK_GUEST_WRITE)
+ * @discards_dropped:	guest discards that were dropped
+ * @fleece_used:	bytes that stand on the fleece devices
+ * @copies_now:		chunks being copied at the moment
+ * @fleece_error:	errno (positive) of the first failure of a fleece device, or 0
  *
  * Allowed in every state, broken ones included.  May sleep.
  */
@@ -336,6 +425,13 @@ struct vmabackup_status {
 	__u64 writes_held_now;
 	__u64 longest_wait_us;
 	__u64 total_wait_us;
+	__u64 chunks_spilled;
+	__u64 chunks_refetched;
+	__u64 writes_failed;
+	__u64 discards_dropped;
+	__u64 fleece_used;
+	__u32 copies_now;
+	__u32 fleece_error;
 };
 
 #define VMABACKUP_IOC_MAGIC	0xB7
