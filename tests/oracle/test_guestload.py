@@ -96,6 +96,14 @@ class Verify(Base):
         zero = sum(not any(s) for s in first)
         self.assertTrue(0 < zero < len(first))
 
+    def test_only_the_beginning(self):
+        status, report, _ = self.load("--fill", "--writes", "100", "--use", str(1 << 20),
+                                      "--verify")
+        self.assertEqual((status, report["mismatches"]), (0, 0))
+        self.assertEqual(report["verified_sectors"], len(SIZES) * (1 << 20) // SECTOR)
+        for name in SIZES:
+            self.assertFalse(any(self.sector(name, 1 << 20)))
+
     def test_killed_in_the_middle(self):
         load = subprocess.Popen([GUESTLOAD, "--buffered", "--fill", "--seconds", "60", "--state",
                                  self.path("state"), "--ready-file", self.path("ready"),
@@ -193,6 +201,17 @@ class Check(Base):
         self.patch("mixed", differ[0] << 20, self.stripe(snapshots[1][0][0], differ[0]))
         status, _, err = self.call(*log, mixed, snapshots[2][0][1])
         self.assertEqual(status, 1)
+        # Neither needs the other disk, nor an image that goes no further than the log.
+        with open(mixed, "ab") as f:
+            f.write(bytes(1 << 20))
+        status, _, err = self.call(*log, "--use", str(SIZES["a"]), mixed, "-")
+        self.assertEqual(status, 1, err)
+        status, report, err = self.call(*log, snapshots[2][0][0], "-")
+        self.assertEqual((status, report["bad"]), (0, 0), err)
+        self.assertLessEqual(report["instant_ns"][0], snapshots[2][1])
+        status, _, err = self.call("check", snapshots[2][0][0], "-")
+        self.assertEqual(status, 2)
+        self.assertIn("--log", err)
 
     def stripe(self, path, nr):
         with open(path, "rb") as f:

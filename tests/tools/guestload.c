@@ -27,7 +27,7 @@ enum { EXIT_GOOD, EXIT_BAD, EXIT_USE, EXIT_HANGS };
 
 static const char usage[] =
 "usage: guestload [options] DISK...\n"
-"       guestload check [--log FILE] [--seed N] [--no-foreign] IMAGE...\n"
+"       guestload check [--log FILE] [--seed N] [--no-foreign] [--use BYTES] IMAGE...\n"
 "\n"
 "Writes to block devices or files, one range per thread and nothing twice at a time.\n"
 "What they hold is lost.  Without --seconds, --writes or --stop-file only --fill and\n"
@@ -47,6 +47,8 @@ static const char usage[] =
 "  --block-size N      alignment, if other than the device's or 512\n"
 "  --pause-us N        between the writes of a thread\n"
 "  --buffered          no O_DIRECT, for file systems that have none\n"
+"  --use BYTES         only the beginning of each disk\n"
+"  --retry             repeat what fails with EIO until it succeeds\n"
 "  --verify            look for everything at the end\n"
 "  --state FILE        remember what must be there, for a later --verify\n"
 "  --log FILE          order and times of all writes, for check --log\n"
@@ -56,6 +58,7 @@ static const char usage[] =
 "\n"
 "check: are all sectors of the images zero, foreign or an intact stamp that belongs there?\n"
 "With --log: was there one instant at which the disks, given in the same order, were so?\n"
+"A disk that is not at hand is -.\n"
 "\n"
 "Exit status: 0 good, 1 an error or a mismatch, 2 wrong use, 3 a write hangs.\n";
 
@@ -115,7 +118,7 @@ static uint64_t number(const char *name, const char *text, uint64_t min, uint64_
 enum {
 	O_SEED = 256, O_THREADS, O_SECONDS, O_WRITES, O_STOP, O_READY, O_FILL, O_FILL_PERCENT,
 	O_DISCARD, O_ZERO, O_FUA, O_NOWAIT, O_FLUSH, O_MAX_SIZE, O_BLOCK, O_PAUSE, O_BUFFERED,
-	O_VERIFY, O_STATE, O_LOG, O_HIST, O_LATENCY, O_DEADLINE,
+	O_VERIFY, O_STATE, O_LOG, O_HIST, O_LATENCY, O_DEADLINE, O_USE, O_RETRY,
 };
 
 static const struct option long_options[] = {
@@ -130,6 +133,7 @@ static const struct option long_options[] = {
 	{ "buffered", 0, NULL, O_BUFFERED }, { "verify", 0, NULL, O_VERIFY },
 	{ "state", 1, NULL, O_STATE }, { "log", 1, NULL, O_LOG }, { "hist", 1, NULL, O_HIST },
 	{ "max-latency-ms", 1, NULL, O_LATENCY }, { "deadline", 1, NULL, O_DEADLINE },
+	{ "use", 1, NULL, O_USE }, { "retry", 0, NULL, O_RETRY },
 	{ "help", 0, NULL, 'h' }, { NULL, 0, NULL, 0 }
 };
 
@@ -162,6 +166,8 @@ static void parse(int argc, char **argv, struct options *o)
 		case O_BLOCK: o->block = (uint32_t)number(name, a, SECTOR, 4096); break;
 		case O_PAUSE: o->pause_us = number(name, a, 0, 1000000); break;
 		case O_BUFFERED: o->buffered = true; break;
+		case O_RETRY: o->retry = true; break;
+		case O_USE: o->use = number(name, a, STRIPE, 1ull << 60); break;
 		case O_VERIFY: o->verify = true; break;
 		case O_STATE: o->state_file = a; break;
 		case O_LOG: o->log_file = a; break;
@@ -198,7 +204,7 @@ static int work(struct options *o, char **paths, unsigned int nr)
 	struct disks ds;
 
 	disks_open(&ds, paths, nr, (writes ? O_RDWR : O_RDONLY) | (o->buffered ? 0 : O_DIRECT),
-		   o->block);
+		   o->block, o->use);
 	expect_open(&e, &ds, o);
 	if (o->fill)
 		load_fill(&ds, o, &e, report);
@@ -255,6 +261,7 @@ static uint64_t summarize(const struct options *o, char **paths, bool hangs)
 		sum.fua += tr->fua;
 		sum.nowait += tr->nowait;
 		sum.again += tr->again;
+		sum.retried += tr->retried;
 		sum.bytes += tr->bytes;
 		if (tr->min_us < sum.min_us)
 			sum.min_us = tr->min_us;
@@ -270,11 +277,12 @@ static uint64_t summarize(const struct options *o, char **paths, bool hangs)
 	if (!total)
 		sum.min_us = 0;
 	printf("{\"writes\":%llu,\"bytes\":%llu,\"discards\":%llu,\"zeroes\":%llu,"
-	       "\"flushes\":%llu,\"fua\":%llu,\"nowait\":%llu,\"eagain\":%llu,",
+	       "\"flushes\":%llu,\"fua\":%llu,\"nowait\":%llu,\"eagain\":%llu,\"retried\":%llu,",
 	       (unsigned long long)sum.writes, (unsigned long long)sum.bytes,
 	       (unsigned long long)sum.discards, (unsigned long long)sum.zeroes,
 	       (unsigned long long)sum.flushes, (unsigned long long)sum.fua,
-	       (unsigned long long)sum.nowait, (unsigned long long)sum.again);
+	       (unsigned long long)sum.nowait, (unsigned long long)sum.again,
+	       (unsigned long long)sum.retried);
 	printf("\"discard_supported\":%s,\"nowait_supported\":%s,\"seconds\":%.3f,",
 	       atomic_load(&report->no_discard) ? "false" : "true",
 	       atomic_load(&report->no_nowait) ? "false" : "true", (double)report->load_ns / 1e9);

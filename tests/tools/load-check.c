@@ -19,7 +19,6 @@
 #include "load.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -269,6 +268,8 @@ static void scan_stripe(struct check *c, uint64_t stripe, char *buf)
 	uint32_t len = stripe_length(d, stripe);
 	unsigned int owner = 0;
 
+	if (d->fd < 0)
+		return;
 	if (c->with_log) {
 		owner = (unsigned int)(stripe % c->log.threads);
 		build_history(c, &c->cut[owner], stripe / c->log.threads);
@@ -406,11 +407,11 @@ int check_main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "log", 1, NULL, 'l' }, { "seed", 1, NULL, 's' }, { "no-foreign", 0, NULL, 'f' },
-		{ NULL, 0, NULL, 0 }
+		{ "use", 1, NULL, 'u' }, { NULL, 0, NULL, 0 }
 	};
 	struct check *c = calloc(1, sizeof(*c));
 	const char *log_path = NULL;
-	uint64_t from = 0, to = 0;
+	uint64_t from = 0, to = 0, use = 0;
 	char *buf = malloc(STRIPE), *end;
 	int opt;
 
@@ -423,6 +424,10 @@ int check_main(int argc, char **argv)
 			c->seed = strtoull(optarg, &end, 0);
 			if (*end || end == optarg || !c->seed)
 				die("--seed %s: not a positive number", optarg);
+		} else if (opt == 'u') {
+			use = strtoull(optarg, &end, 0);
+			if (*end || end == optarg || !use)
+				die("--use %s: not a positive number", optarg);
 		} else if (opt == 'f') {
 			c->no_foreign = true;
 		} else {
@@ -431,7 +436,7 @@ int check_main(int argc, char **argv)
 	}
 	if (optind >= argc)
 		die("check: no image given");
-	disks_open(&c->ds, argv + optind, (unsigned int)(argc - optind), O_RDONLY, 0);
+	disks_open_images(&c->ds, argv + optind, (unsigned int)(argc - optind), use, log_path);
 	if (log_path) {
 		c->with_log = true;
 		log_read(log_path, &c->ds, &c->log);

@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static void disk_open(struct disk *d, const char *path, int flags, uint32_t block)
+static void disk_open(struct disk *d, const char *path, int flags, uint32_t block, uint64_t use)
 {
 	struct stat st;
 	int lbs = 0;
@@ -32,6 +32,8 @@ static void disk_open(struct disk *d, const char *path, int flags, uint32_t bloc
 	} else {
 		die("%s: neither a block device nor a file", path);
 	}
+	if (use && d->size > use)
+		d->size = use;
 	d->block = block ? block : (uint32_t)lbs;
 	if (d->block < (uint32_t)lbs || d->block > 4096 || d->block & (d->block - 1))
 		die("%s: block size %u is not possible", path, d->block);
@@ -40,21 +42,50 @@ static void disk_open(struct disk *d, const char *path, int flags, uint32_t bloc
 		    (unsigned long long)d->size, d->block);
 }
 
-void disks_open(struct disks *ds, char **paths, unsigned int nr, int flags, uint32_t block)
+static void disks_add(struct disks *ds, struct disk *d)
+{
+	d->first_sector = ds->sectors;
+	d->first_stripe = ds->stripes;
+	d->stripes = (d->size + STRIPE - 1) / STRIPE;
+	ds->sectors += d->size / SECTOR;
+	ds->stripes += d->stripes;
+}
+
+static void disks_init(struct disks *ds, unsigned int nr)
 {
 	memset(ds, 0, sizeof(*ds));
 	if (nr < 1 || nr > MAX_DISKS)
 		die("1 to %d disks, not %u", MAX_DISKS, nr);
 	ds->nr = nr;
+}
+
+void disks_open(struct disks *ds, char **paths, unsigned int nr, int flags, uint32_t block,
+		uint64_t use)
+{
+	disks_init(ds, nr);
+	for (unsigned int i = 0; i < nr; i++) {
+		disk_open(&ds->disk[i], paths[i], flags, block, use);
+		disks_add(ds, &ds->disk[i]);
+	}
+}
+
+void disks_open_images(struct disks *ds, char **paths, unsigned int nr, uint64_t use,
+		       const char *log_path)
+{
+	disks_init(ds, nr);
 	for (unsigned int i = 0; i < nr; i++) {
 		struct disk *d = &ds->disk[i];
 
-		disk_open(d, paths[i], flags, block);
-		d->first_sector = ds->sectors;
-		d->first_stripe = ds->stripes;
-		d->stripes = (d->size + STRIPE - 1) / STRIPE;
-		ds->sectors += d->size / SECTOR;
-		ds->stripes += d->stripes;
+		if (strcmp(paths[i], "-")) {
+			disk_open(d, paths[i], O_RDONLY, 0, use);
+		} else {
+			if (!log_path)
+				die("check: an image that is not at hand needs --log");
+			d->path = paths[i];
+			d->fd = -1;
+			d->size = log_disk_size(log_path, i);
+		}
+		disks_add(ds, d);
 	}
 }
 

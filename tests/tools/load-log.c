@@ -35,6 +35,20 @@ void log_write(const char *path, const struct disks *ds, const struct log *log)
 		die("%s: write: %s", path, strerror(errno));
 }
 
+uint64_t log_disk_size(const char *path, unsigned int disk)
+{
+	struct log_header h;
+	FILE *f = fopen(path, "re");
+
+	if (!f)
+		die("%s: %s", path, strerror(errno));
+	if (fread(&h, sizeof(h), 1, f) != 1 || h.magic != LOG_MAGIC || disk >= h.nr_disks ||
+	    disk >= MAX_DISKS)
+		die("%s: is not the log of a load on so many disks", path);
+	fclose(f);
+	return h.size[disk];
+}
+
 void log_read(const char *path, const struct disks *ds, struct log *log)
 {
 	struct log_header h;

@@ -22,6 +22,7 @@
 #define HOT_PERCENT	40
 #define SEQUENTIAL_PERCENT 30
 #define CROSS_PERCENT	40	/* writes that are moved over a chunk border */
+#define RETRY_US	10000	/* between attempts: a guest's driver waits longer */
 #define FILL_MIXED	8	/* one of so many chunks is filled in part, 4 KiB by 4 KiB */
 
 struct worker {
@@ -261,10 +262,17 @@ static bool one_op(struct worker *w)
 	atomic_store(&w->tr->flight_offset, op.offset);
 	op.start_ns = now_ns();
 	atomic_store(&w->tr->flight_since, op.start_ns);
-	if (op.kind == OP_WRITE)
-		err = write_all(w, d, w->buf, op.offset, len, flags);
-	else
-		err = zero_range(d, op.kind == OP_DISCARD, op.offset, len);
+	/* Until it succeeds it is in flight: there in part, wholly or not at all. */
+	for (;;) {
+		if (op.kind == OP_WRITE)
+			err = write_all(w, d, w->buf, op.offset, len, flags);
+		else
+			err = zero_range(d, op.kind == OP_DISCARD, op.offset, len);
+		if (err != EIO || !w->o->retry)
+			break;
+		w->tr->retried++;
+		usleep(RETRY_US);
+	}
 	op.end_ns = now_ns();
 	atomic_store(&w->tr->flight_since, 0);
 

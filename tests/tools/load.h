@@ -30,7 +30,7 @@
 
 struct disk {
 	const char *path;
-	int fd;
+	int fd;			/* -1: not at hand (check) */
 	bool is_block;
 	uint32_t block;		/* logical block size */
 	uint64_t size;
@@ -87,6 +87,7 @@ struct options {
 	bool fill;
 	bool verify;
 	bool buffered;
+	bool retry;
 	unsigned int fill_percent;
 	unsigned int discard_percent;
 	unsigned int zero_percent;
@@ -95,6 +96,7 @@ struct options {
 	unsigned int flush_percent;
 	uint32_t block;
 	uint32_t max_size;
+	uint64_t use;		/* only so many bytes of each disk; 0: all */
 	uint64_t pause_us;
 	uint64_t max_latency_ms;
 	uint64_t deadline;
@@ -106,7 +108,7 @@ struct thread_report {
 	_Atomic uint64_t flight_offset;
 	_Atomic uint32_t flight_disk;
 	_Atomic uint32_t flight_kind;
-	uint64_t writes, discards, zeroes, flushes, fua, nowait, again, bytes;
+	uint64_t writes, discards, zeroes, flushes, fua, nowait, again, retried, bytes;
 	uint64_t min_us, max_us, max_offset;
 	uint32_t max_disk;
 	uint32_t hist[HIST_BUCKETS];
@@ -131,7 +133,11 @@ unsigned int hist_bucket(uint64_t us);
 uint64_t hist_lower(unsigned int bucket);
 
 /* load-disks.c: opening, layout */
-void disks_open(struct disks *ds, char **paths, unsigned int nr, int flags, uint32_t block);
+void disks_open(struct disks *ds, char **paths, unsigned int nr, int flags, uint32_t block,
+		uint64_t use);
+/* Likewise, of images; "-" is one that is not at hand, whose size the log knows. */
+void disks_open_images(struct disks *ds, char **paths, unsigned int nr, uint64_t use,
+		       const char *log_path);
 void disks_read(const struct disk *d, void *buf, uint64_t offset, size_t len);
 const struct disk *disks_of_stripe(const struct disks *ds, uint64_t stripe);
 static inline uint32_t stripe_length(const struct disk *d, uint64_t stripe)
@@ -174,5 +180,6 @@ struct log {
 };
 void log_write(const char *path, const struct disks *ds, const struct log *log);
 void log_read(const char *path, const struct disks *ds, struct log *log);
+uint64_t log_disk_size(const char *path, unsigned int disk);
 
 #endif
