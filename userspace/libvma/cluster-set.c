@@ -2,8 +2,11 @@
 #include "libvma/cluster-set.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "libvma/text.h"
 
 #define FANOUT		256u		/* of both levels above: 8 + 8 + 16 bits */
 #define GROUP_CLUSTERS	65536u
@@ -215,4 +218,26 @@ uint64_t cluster_set_first_missing(const struct cluster_set *s, uint64_t nr)
 			break;
 	}
 	return first < nr ? first : nr;
+}
+
+int cluster_sets_complete(struct cluster_set *const sets[256], const struct vma_header *h,
+			  struct vma_error *err)
+{
+	for (unsigned int i = 1; i <= VMA_MAX_DEVICES; i++) {
+		const struct vma_device *dev = &h->devices[i];
+		uint64_t first, missing;
+
+		if (!sets[i])
+			continue;
+		missing = dev->nr_clusters - cluster_set_count(sets[i]);
+		if (!missing)
+			continue;
+		first = cluster_set_first_missing(sets[i], dev->nr_clusters);
+		return vma_fail(err, -ENODATA,
+				"incomplete: device %s lacks %" PRIu64 " of %" PRIu64
+				" clusters, the first at byte %" PRIu64,
+				vma_quote(dev->name), missing, dev->nr_clusters,
+				first * VMA_CLUSTER_SIZE);
+	}
+	return 0;
 }

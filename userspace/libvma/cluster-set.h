@@ -13,6 +13,8 @@
 
 #include <stdint.h>
 
+#include "libvma/vma.h"
+
 struct cluster_set;
 
 struct cluster_set *cluster_set_new(void);
@@ -25,5 +27,9 @@ uint64_t cluster_set_count(const struct cluster_set *s);
 
 /* The first of the clusters 0 .. nr - 1 that is missing; nr if none is. */
 uint64_t cluster_set_first_missing(const struct cluster_set *s, uint64_t nr);
+
+/* -ENODATA, naming a device and an offset, unless each device (sets by dev_id) has all. */
+int cluster_sets_complete(struct cluster_set *const sets[256], const struct vma_header *h,
+			  struct vma_error *err);
 
 #endif /* VMA_CLUSTER_SET_H */

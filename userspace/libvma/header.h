@@ -46,4 +46,7 @@ int vma_header_peek(const uint8_t *fixed, uint32_t *header_size, struct vma_erro
  */
 int vma_header_decode(struct vma_header **h, uint8_t *buf, uint32_t len, struct vma_error *err);
 
+/* Reads a whole header from the beginning of a stream. */
+int vma_header_read(struct vma_header **h, vma_read_fn read, void *ctx, struct vma_error *err);
+
 #endif /* VMA_HEADER_H */

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "libvma/cluster-set.h"
+#include "libvma/extent.h"
 #include "libvma/header.h"
 #include "libvma/text.h"
 #include "libvma/wire.h"
@@ -41,53 +42,14 @@ static const uint8_t zero_cluster[VMA_CLUSTER_SIZE] __attribute__((aligned(VMA_B
 
 /* ---- opening ---------------------------------------------------------- */
 
-static ssize_t pull(struct vma_reader *r, void *buf, size_t len, struct vma_error *err)
+static ssize_t pull(void *reader, void *buf, size_t len, struct vma_error *err)
 {
+	struct vma_reader *r = reader;
 	ssize_t got = r->read(r->ctx, buf, len, err);
 
 	if (got > 0)
 		r->position += got;
 	return got;
-}
-
-static int read_header(struct vma_reader *r, struct vma_error *err)
-{
-	uint8_t *buf = malloc(VMA_HEADER_MIN), *whole;
-	uint32_t size = 0;
-	ssize_t got;
-	int ret;
-
-	if (!buf)
-		return vma_fail(err, -ENOMEM, "out of memory");
-	got = pull(r, buf, VMA_HEADER_MIN, err);
-	if (got < 0)
-		ret = got;
-	else if (!got)
-		ret = vma_fail(err, -EBADMSG, "not a VMA archive: it is empty");
-	else if (got < (ssize_t)WIRE_MAGIC_SIZE || memcmp(buf, WIRE_MAGIC, WIRE_MAGIC_SIZE))
-		ret = vma_fail(err, -EBADMSG, "not a VMA archive: wrong magic number");
-	else if (got < (ssize_t)VMA_HEADER_MIN)
-		ret = vma_fail(err, -EBADMSG, "truncated: the archive ends within its header");
-	else
-		ret = vma_header_peek(buf, &size, err);
-	if (!ret) {
-		whole = realloc(buf, size);
-		if (!whole) {
-			ret = vma_fail(err, -ENOMEM, "out of memory");
-		} else {
-			buf = whole;
-			got = pull(r, buf + VMA_HEADER_MIN, size - VMA_HEADER_MIN, err);
-			if (got < 0)
-				ret = got;
-			else if (got < (ssize_t)(size - VMA_HEADER_MIN))
-				ret = vma_fail(err, -EBADMSG,
-					       "truncated: the archive ends within its header");
-		}
-	}
-	if (!ret)
-		ret = vma_header_decode(&r->header, buf, size, err);
-	free(buf);
-	return ret;
 }
 
 int vma_reader_open(struct vma_reader **out, vma_read_fn read, void *ctx, struct vma_error *err)
@@ -100,7 +62,7 @@ int vma_reader_open(struct vma_reader **out, vma_read_fn read, void *ctx, struct
 	r->read = read;
 	r->ctx = ctx;
 	r->next = VMA_EXTENT_CLUSTERS;
-	ret = read_header(r, err);
+	ret = vma_header_read(&r->header, pull, r, err);
 	if (ret) {
 		vma_reader_free(r);
 		return ret;
@@ -144,55 +106,6 @@ void vma_reader_free(struct vma_reader *r)
 
 /* ---- extents ---------------------------------------------------------- */
 
-struct blockinfo {
-	uint16_t mask;
-	uint8_t dev_id;
-	uint32_t cluster;
-};
-
-static struct blockinfo blockinfo_get(const struct vma_reader *r, unsigned int i)
-{
-	uint64_t v = wire_get_be64(r->extent + WIRE_E_BLOCKINFO + 8 * i);
-
-	return (struct blockinfo){ .mask = v >> 48, .dev_id = v >> 32, .cluster = v };
-}
-
-static int check_extent(struct vma_reader *r, unsigned int *blocks, struct vma_error *err)
-{
-	unsigned int count = wire_get_be16(r->extent + WIRE_E_BLOCK_COUNT);
-	unsigned int reserved = wire_get_be16(r->extent + WIRE_E_RESERVED);
-	unsigned int sum = 0;
-
-	if (memcmp(r->extent, WIRE_EXTENT_MAGIC, WIRE_MAGIC_SIZE) != 0)
-		return vma_fail(err, -EBADMSG,
-				"damaged: no extent at byte %" PRIu64 ", wrong magic number",
-				r->extent_at);
-	if (!wire_md5_check(r->extent, sizeof(r->extent), WIRE_E_MD5))
-		return vma_fail(err, -EBADMSG,
-				"damaged: the extent at byte %" PRIu64 " has a wrong checksum",
-				r->extent_at);
-	if (memcmp(r->extent + WIRE_E_UUID, r->header->uuid, WIRE_UUID_SIZE) != 0)
-		return vma_fail(err, -EBADMSG,
-				"damaged: the extent at byte %" PRIu64
-				" belongs to another archive (uuid)", r->extent_at);
-	if (reserved)
-		return vma_fail(err, -EBADMSG,
-				"damaged: the extent at byte %" PRIu64
-				" has %u in its reserved field", r->extent_at, reserved);
-	for (unsigned int i = 0; i < VMA_EXTENT_CLUSTERS; i++) {
-		struct blockinfo info = blockinfo_get(r, i);
-
-		if (info.dev_id)
-			sum += __builtin_popcount(info.mask);
-	}
-	if (sum != count)
-		return vma_fail(err, -EBADMSG,
-				"damaged: the extent at byte %" PRIu64
-				" has %u blocks, its masks say %u", r->extent_at, count, sum);
-	*blocks = count;
-	return 0;
-}
-
 /* 1, or 0 at the end of the stream. */
 static int read_extent(struct vma_reader *r, struct vma_error *err)
 {
@@ -206,7 +119,7 @@ static int read_extent(struct vma_reader *r, struct vma_error *err)
 	if (got <= 0)
 		return got;
 	if (got == (ssize_t)sizeof(r->extent)) {
-		ret = check_extent(r, &blocks, err);
+		ret = vma_extent_check(r->header, r->extent, r->extent_at, &blocks, err);
 		if (ret)
 			return ret;
 		size = (size_t)blocks * VMA_BLOCK_SIZE;
@@ -219,9 +132,7 @@ static int read_extent(struct vma_reader *r, struct vma_error *err)
 			return 1;
 		}
 	}
-	return vma_fail(err, -EBADMSG,
-			"truncated: the archive ends within the extent at byte %" PRIu64,
-			r->extent_at);
+	return vma_extent_truncated(r->extent_at, err);
 }
 
 /*
@@ -252,27 +163,18 @@ static const uint8_t *cluster_data(struct vma_reader *r, const struct vma_cluste
 	return r->cluster;
 }
 
-static int take_cluster(struct vma_reader *r, struct blockinfo info, struct vma_cluster *c,
+static int take_cluster(struct vma_reader *r, struct vma_blockinfo info, struct vma_cluster *c,
 			struct vma_error *err)
 {
 	const struct vma_device *dev = &r->header->devices[info.dev_id];
 	int ret;
 
-	if (!r->sets[info.dev_id])
-		return vma_fail(err, -EBADMSG,
-				"damaged: the extent at byte %" PRIu64
-				" names the unknown device %u", r->extent_at, info.dev_id);
-	if (info.cluster >= dev->nr_clusters)
-		return vma_fail(err, -EBADMSG,
-				"damaged: device %s: cluster %" PRIu32
-				" in the extent at byte %" PRIu64 " lies past its end",
-				vma_quote(dev->name), info.cluster, r->extent_at);
+	ret = vma_extent_check_info(r->header, info, r->extent_at, err);
+	if (ret)
+		return ret;
 	ret = cluster_set_add(r->sets[info.dev_id], info.cluster);
 	if (ret == -EEXIST)
-		return vma_fail(err, -EBADMSG,
-				"damaged: device %s: cluster %" PRIu32
-				" in the extent at byte %" PRIu64 " comes twice",
-				vma_quote(dev->name), info.cluster, r->extent_at);
+		return vma_extent_twice(r->header, info, r->extent_at, err);
 	if (ret)
 		return vma_fail(err, ret, "out of memory");
 	c->dev_id = info.dev_id;
@@ -290,7 +192,7 @@ static int next_cluster(struct vma_reader *r, struct vma_cluster *c, struct vma_
 
 	for (;;) {
 		while (r->next < VMA_EXTENT_CLUSTERS) {
-			struct blockinfo info = blockinfo_get(r, r->next++);
+			struct vma_blockinfo info = vma_extent_info(r->extent, r->next++);
 
 			if (info.dev_id)
 				return take_cluster(r, info, c, err);
@@ -325,21 +227,5 @@ int vma_reader_finish(struct vma_reader *r, struct vma_error *err)
 		return vma_fail(err, r->failed, "%s", r->failure.text);
 	if (!r->ended)
 		return vma_fail(err, -EINVAL, "the archive was not read to its end");
-	for (unsigned int i = 1; i <= VMA_MAX_DEVICES; i++) {
-		const struct vma_device *dev = &r->header->devices[i];
-		uint64_t first, missing;
-
-		if (!r->sets[i])
-			continue;
-		missing = dev->nr_clusters - cluster_set_count(r->sets[i]);
-		if (!missing)
-			continue;
-		first = cluster_set_first_missing(r->sets[i], dev->nr_clusters);
-		return vma_fail(err, -ENODATA,
-				"incomplete: device %s lacks %" PRIu64 " of %" PRIu64
-				" clusters, the first at byte %" PRIu64,
-				vma_quote(dev->name), missing, dev->nr_clusters,
-				first * VMA_CLUSTER_SIZE);
-	}
-	return 0;
+	return cluster_sets_complete(r->sets, r->header, err);
 }
