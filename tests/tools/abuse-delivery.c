@@ -17,6 +17,7 @@
 
 #define NR_SLOTS	16
 #define BATCH		8
+#define DISCARD_US	5000000ull	/* for the last discards of a fleece device */
 
 enum { GEN_OLD = 1000, GEN_NEW = 2000 };
 
@@ -27,7 +28,7 @@ struct drain {
 	char *slots;
 	uint32_t slot_size;
 	_Atomic uint8_t *seen[MAX_BED_DISKS];
-	_Atomic uint64_t delivered, guest, twice, wrong, bad_length, bad_slot, errors;
+	_Atomic uint64_t delivered, guest, fleece, twice, wrong, bad_length, bad_slot, errors;
 	/* the owner of each slot as the completions tell it: 1 is ours */
 	_Atomic uint8_t held[NR_SLOTS];
 };
@@ -46,7 +47,10 @@ static void take(struct drain *dr, const struct vmabackup_completion *c, char *e
 	length = d->size - c->chunk * d->chunk;
 	if (length > d->chunk)
 		length = d->chunk;
-	if (c->length != length || c->flags & ~VMABACKUP_COMPLETION_GUEST_WRITE)
+	/* Only what a guest was about to change ever goes to a fleece device. */
+	if (c->length != length || (c->flags && c->flags != VMABACKUP_COMPLETION_GUEST_WRITE &&
+				    c->flags != (VMABACKUP_COMPLETION_GUEST_WRITE |
+						 VMABACKUP_COMPLETION_FLEECE)))
 		dr->bad_length++;
 	if (atomic_fetch_add(&dr->held[c->slot], 1))
 		dr->bad_slot++;
@@ -57,6 +61,7 @@ static void take(struct drain *dr, const struct vmabackup_completion *c, char *e
 		dr->wrong++;
 	dr->delivered++;
 	dr->guest += !!(c->flags & VMABACKUP_COMPLETION_GUEST_WRITE);
+	dr->fleece += !!(c->flags & VMABACKUP_COMPLETION_FLEECE);
 }
 
 static void *drain_thread(void *arg)
@@ -152,7 +157,7 @@ static void drain_close(struct drain *dr)
 static void drain_judge(struct drain *dr, const char *what)
 {
 	struct vmabackup_status st;
-	uint64_t total = 0;
+	uint64_t total = 0, end = now_us() + DISCARD_US;
 	struct vmabackup_completion c;
 	struct pollfd p = { .fd = dr->fd, .events = POLLIN };
 	uint32_t n = 1;
@@ -168,6 +173,9 @@ static void drain_judge(struct drain *dr, const char *what)
 		diag("%llu chunks are wrong", (unsigned long long)dr->wrong);
 	ok(!dr->bad_length && !dr->bad_slot, "%s: lengths, flags and slots are right", what);
 	is(vb_status(dr->fd, &st), 0, "%s: STATUS", what);
+	/* What was delivered is discarded behind our back. */
+	while (st.fleece_used && now_us() < end && !vb_status(dr->fd, &st))
+		usleep(10000);
 	if (!ok(st.state == VMABACKUP_STATE_ARMED && !st.chunks_left && st.chunks_total == total &&
 		st.chunks_guest + st.chunks_fetched == total && st.chunks_guest == dr->guest &&
 		!st.chunks_forgotten && !st.writes_held_now && !st.slots_user &&
@@ -176,6 +184,18 @@ static void drain_judge(struct drain *dr, const char *what)
 		     (unsigned long long)st.chunks_guest, (unsigned long long)dr->guest,
 		     (unsigned long long)st.chunks_fetched, (unsigned long long)st.chunks_left,
 		     (unsigned long long)st.writes_held_now, st.slots_free, st.slots_user);
+	if (!ok(st.chunks_spilled >= st.chunks_refetched && st.chunks_refetched == dr->fleece &&
+		!st.fleece_used && !st.fleece_error && !st.writes_failed && !st.discards_dropped,
+		"%s: likewise what it says of fleece devices", what))
+		diag("spilled %llu refetched %llu (%llu) used %llu error %u failed %llu",
+		     (unsigned long long)st.chunks_spilled,
+		     (unsigned long long)st.chunks_refetched, (unsigned long long)dr->fleece,
+		     (unsigned long long)st.fleece_used, st.fleece_error,
+		     (unsigned long long)st.writes_failed);
+	if (dr->bed->setup.policy == VMABACKUP_POLICY_FLEECE)
+		ok(st.chunks_spilled == st.chunks_guest, "%s: a policy of fleece is kept to", what);
+	else if (dr->bed->setup.policy == VMABACKUP_POLICY_RING)
+		ok(!st.chunks_spilled, "%s: a policy of ring is kept to", what);
 	is(vb_reap(dr->fd, NULL, 0, &c, 1, 0, &n, NULL), 0, "%s: REAP does not wait any more", what);
 	ok(n == 0, "%s: nothing comes twice", what);
 	ok(poll(&p, 1, 0) == 1 && !(p.revents & POLLERR), "%s: poll says it is at its end", what);
@@ -234,7 +254,7 @@ static void test_threads(const struct bed *bed, unsigned int readers, unsigned i
 	drain_close(&dr);
 }
 
-/* Nobody fetches: everything is delivered because it is overwritten. */
+/* Nobody fetches in time: everything is delivered because it is overwritten. */
 static void test_pushed(const struct bed *bed)
 {
 	pthread_t reader;
@@ -245,6 +265,8 @@ static void test_pushed(const struct bed *bed)
 	if (pthread_create(&reader, NULL, drain_thread, &dr))
 		bail("pthread_create");
 	pattern_write(bed, GEN_NEW);
+	/* Of no effect but for those that went to a fleece device. */
+	fetch_all(bed, dr.fd);
 	pthread_join(reader, NULL);
 	ok(dr.guest == dr.delivered, "pushed by writes: all carry the flag");
 	drain_judge(&dr, "pushed by writes");

@@ -133,15 +133,22 @@ int vb_add(int fd, int disk_fd, struct vmabackup_add_disk *out)
 	return r;
 }
 
-int vb_setup(int fd, uint32_t nr, uint32_t slot_size, uint32_t reserve, uint64_t *length)
+int vb_setup_as(int fd, const struct vmabackup_setup_slots *setup, uint64_t *length)
 {
-	struct vmabackup_setup_slots arg = {
-		.nr_slots = nr, .slot_size = slot_size, .reserve = reserve };
+	struct vmabackup_setup_slots arg = *setup;
 	int r = call(fd, VMABACKUP_IOC_SETUP_SLOTS, &arg);
 
 	if (length)
 		*length = arg.length;
 	return r;
+}
+
+int vb_setup(int fd, uint32_t nr, uint32_t slot_size, uint32_t reserve, uint64_t *length)
+{
+	struct vmabackup_setup_slots arg = {
+		.nr_slots = nr, .slot_size = slot_size, .reserve = reserve };
+
+	return vb_setup_as(fd, &arg, length);
 }
 
 int vb_arm(int fd, uint32_t *bad_disk)
@@ -290,6 +297,7 @@ uint32_t bed_slot_size(const struct bed *bed)
 int bed_session(const struct bed *bed, uint32_t nr_slots, uint32_t reserve, bool armed,
 		uint64_t *length)
 {
+	struct vmabackup_setup_slots setup = bed->setup;
 	int fd = vb_open(0), r;
 
 	for (unsigned int i = 0; i < bed->nr; i++) {
@@ -297,7 +305,10 @@ int bed_session(const struct bed *bed, uint32_t nr_slots, uint32_t reserve, bool
 		if (r)
 			bail("%s: ADD_DISK: %s", bed->disk[i].path, strerror(-r));
 	}
-	r = vb_setup(fd, nr_slots, bed_slot_size(bed), reserve, length);
+	setup.nr_slots = nr_slots;
+	setup.slot_size = bed_slot_size(bed);
+	setup.reserve = reserve;
+	r = vb_setup_as(fd, &setup, length);
 	if (r)
 		bail("SETUP_SLOTS: %s", strerror(-r));
 	if (armed) {
@@ -306,6 +317,29 @@ int bed_session(const struct bed *bed, uint32_t nr_slots, uint32_t reserve, bool
 			bail("arming: %s", strerror(-r));
 	}
 	return fd;
+}
+
+bool parse_policy(const char *name, uint32_t *policy)
+{
+	static const char *const names[] = {
+		[VMABACKUP_POLICY_AUTO] = "auto", [VMABACKUP_POLICY_RING] = "ring",
+		[VMABACKUP_POLICY_FLEECE] = "fleece" };
+
+	for (*policy = 0; *policy < sizeof(names) / sizeof(names[0]); ++*policy)
+		if (!strcmp(names[*policy], name))
+			return true;
+	return false;
+}
+
+bool parse_on_cbw_error(const char *name, uint32_t *on_cbw_error)
+{
+	if (!strcmp(name, "break-snapshot"))
+		*on_cbw_error = VMABACKUP_BREAK_SNAPSHOT;
+	else if (!strcmp(name, "break-guest-write"))
+		*on_cbw_error = VMABACKUP_BREAK_GUEST_WRITE;
+	else
+		return false;
+	return true;
 }
 
 /* --- the pattern --- */

@@ -30,7 +30,8 @@ static void test_requests(void)
 	memset(&info, 0x55, sizeof(info));
 	is(vb_info(fd, &info), 0, "INFO");
 	ok(info.abi_version == VMABACKUP_ABI_VERSION && info.max_disks == VMABACKUP_MAX_DISKS &&
-	   info.max_slot_memory >= VMABACKUP_MIN_SLOTS * VMABACKUP_MAX_CHUNK && !info.features,
+	   info.max_slot_memory >= VMABACKUP_MIN_SLOTS * VMABACKUP_MAX_CHUNK &&
+	   info.features == (VMABACKUP_FEATURE_FLEECE | VMABACKUP_FEATURE_VIEW),
 	   "INFO tells versions and limits");
 	is(raw(fd, VMABACKUP_IOC_INFO, BAD_POINTER), -EFAULT, "INFO to a bad pointer");
 	is(raw(fd, VMABACKUP_IOC_STATUS, BAD_POINTER), -EFAULT, "STATUS to a bad pointer");
@@ -53,7 +54,9 @@ static void test_requests(void)
 	   st.error_offset == ~0ull && !st.nr_disks && !st.nr_slots && !st.slots_free &&
 	   !st.slots_user && !st.chunks_total && !st.chunks_left && !st.chunks_guest &&
 	   !st.chunks_fetched && !st.chunks_forgotten && !st.writes_held && !st.writes_held_now &&
-	   !st.longest_wait_us && !st.total_wait_us, "STATUS of a new session is blank");
+	   !st.longest_wait_us && !st.total_wait_us && !st.chunks_spilled &&
+	   !st.chunks_refetched && !st.writes_failed && !st.discards_dropped && !st.fleece_used &&
+	   !st.copies_now && !st.fleece_error, "STATUS of a new session is blank");
 	close(fd);
 }
 
@@ -163,19 +166,89 @@ static void test_add_disk(const struct bed *bed)
 	close(fd);
 }
 
+/* What SETUP_SLOTS lets one choose, and what is out of its range. */
+static void setup_choices(int fd, uint32_t size, bool fleece)
+{
+	static const struct {
+		struct vmabackup_setup_slots setup;
+		const char *name;
+	} bad[] = {
+		{ { .policy = VMABACKUP_POLICY_FLEECE + 1 }, "the policy after the last" },
+		{ { .policy = ~0u }, "policy 2^32 - 1" },
+		{ { .on_cbw_error = VMABACKUP_BREAK_GUEST_WRITE + 1 },
+		  "the on_cbw_error after the last" },
+		{ { .on_cbw_error = ~0u }, "on_cbw_error 2^32 - 1" },
+		{ { .cbw_timeout_ms = VMABACKUP_MAX_TIMEOUT_MS + 1 }, "a timeout beyond an hour" },
+		{ { .cbw_timeout_ms = ~0u }, "a timeout of 2^32 - 1" },
+		{ { .reserved = 1 }, "reserved 1" },
+		{ { .reserved = 1u << 31 }, "reserved 2^31" },
+	};
+	struct vmabackup_setup_slots arg;
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		arg = bad[i].setup;
+		arg.nr_slots = 8;
+		arg.slot_size = size;
+		is(raw(fd, VMABACKUP_IOC_SETUP_SLOTS, &arg), -EINVAL, "SETUP_SLOTS with %s",
+		   bad[i].name);
+	}
+	if (fleece) {
+		skip("all disks have one", "a policy of fleece for disks without fleece devices");
+		return;
+	}
+	arg = (struct vmabackup_setup_slots){
+		.nr_slots = 8, .slot_size = size, .policy = VMABACKUP_POLICY_FLEECE };
+	is(raw(fd, VMABACKUP_IOC_SETUP_SLOTS, &arg), -ENODEV,
+	   "a policy of fleece for disks without fleece devices");
+}
+
+/* What is in range is taken: a session of its own for each. */
+static void test_good_choices(const struct bed *bed)
+{
+	static const struct {
+		struct vmabackup_setup_slots setup;
+		const char *name;
+	} good[] = {
+		{ { .policy = VMABACKUP_POLICY_RING }, "a policy of ring" },
+		{ { .policy = VMABACKUP_POLICY_AUTO }, "a policy of auto" },
+		{ { .on_cbw_error = VMABACKUP_BREAK_SNAPSHOT }, "break-snapshot" },
+		{ { .on_cbw_error = VMABACKUP_BREAK_GUEST_WRITE }, "break-guest-write" },
+		{ { .cbw_timeout_ms = VMABACKUP_MIN_TIMEOUT_MS }, "the shortest timeout" },
+		{ { .cbw_timeout_ms = VMABACKUP_MAX_TIMEOUT_MS }, "the longest timeout" },
+		{ { .flags = VMABACKUP_SETUP_DROP_DISCARDS }, "drop_discards" },
+	};
+
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		struct vmabackup_setup_slots arg = good[i].setup;
+		int fd = vb_open(0);
+
+		if (vb_add(fd, bed->disk[0].fd, NULL))
+			bail("ADD_DISK");
+		arg.nr_slots = 4;
+		arg.slot_size = bed_slot_size(bed);
+		is(raw(fd, VMABACKUP_IOC_SETUP_SLOTS, &arg), 0, "SETUP_SLOTS with %s",
+		   good[i].name);
+		close(fd);
+	}
+}
+
 static void test_setup(const struct bed *bed)
 {
 	uint32_t size = bed_slot_size(bed);
 	struct vmabackup_setup_slots arg;
+	struct vmabackup_add_disk disk;
 	struct vmabackup_status st;
 	struct vmabackup_info info;
 	int fd = vb_open(0);
+	bool fleece = true;
 	uint64_t length;
 
 	vb_info(fd, &info);
-	for (unsigned int i = 0; i < bed->nr; i++)
-		if (vb_add(fd, bed->disk[i].fd, NULL))
+	for (unsigned int i = 0; i < bed->nr; i++) {
+		if (vb_add(fd, bed->disk[i].fd, &disk))
 			bail("ADD_DISK");
+		fleece &= disk.disk_flags & VMABACKUP_DISK_FLEECE;
+	}
 	is(vb_setup(fd, 0, size, 0, NULL), -EINVAL, "SETUP_SLOTS of none");
 	is(vb_setup(fd, VMABACKUP_MIN_SLOTS - 1, size, 0, NULL), -EINVAL, "SETUP_SLOTS of one");
 	is(vb_setup(fd, VMABACKUP_MAX_SLOTS + 1, size, 0, NULL), -EINVAL, "SETUP_SLOTS of too many");
@@ -188,12 +261,13 @@ static void test_setup(const struct bed *bed)
 	is(vb_setup(fd, 8, 1u << 31, 0, NULL), -EINVAL, "slot size 2 GiB");
 	is(vb_setup(fd, 8, size, 8, NULL), -EINVAL, "all slots in reserve");
 	is(vb_setup(fd, 8, size, ~0u, NULL), -EINVAL, "more slots in reserve than there are");
-	for (unsigned int bit = 0; bit < 32; bit += 31) {
+	for (unsigned int bit = 1; bit < 32; bit += 30) {
 		arg = (struct vmabackup_setup_slots){
 			.nr_slots = 8, .slot_size = size, .flags = 1u << bit };
 		is(raw(fd, VMABACKUP_IOC_SETUP_SLOTS, &arg), -EINVAL, "SETUP_SLOTS with flag %u",
 		   bit);
 	}
+	setup_choices(fd, size, fleece);
 	is(raw(fd, VMABACKUP_IOC_SETUP_SLOTS, BAD_POINTER), -EFAULT, "SETUP_SLOTS of a bad pointer");
 	if (info.max_slot_memory < (uint64_t)VMABACKUP_MAX_SLOTS * VMABACKUP_MAX_CHUNK)
 		is(vb_setup(fd, VMABACKUP_MAX_SLOTS, VMABACKUP_MAX_CHUNK, 0, NULL), -E2BIG,
@@ -434,6 +508,7 @@ void test_protocol(const struct bed *bed)
 	test_new();
 	test_add_disk(bed);
 	test_setup(bed);
+	test_good_choices(bed);
 	test_arm(bed);
 	test_ranges(bed);
 	test_reap(bed);

@@ -20,7 +20,8 @@ struct serve {
 	uint32_t slots, reserve, batch;
 	uint64_t fetch, delay_us;
 	bool ignore_stdin, until_broken;
-	const char *ready_file;
+	const char *ready_file, *go_file;
+	struct vmabackup_setup_slots setup;
 	const char *out[MAX_BED_DISKS];
 	unsigned int nr_out;
 };
@@ -53,7 +54,10 @@ static void parse(int argc, char **argv, struct serve *s)
 		{ "slots", 1, NULL, 's' }, { "reserve", 1, NULL, 'r' }, { "batch", 1, NULL, 'b' },
 		{ "delay-us", 1, NULL, 'd' }, { "fetch", 1, NULL, 'f' }, { "out", 1, NULL, 'o' },
 		{ "ready-file", 1, NULL, 'y' }, { "ignore-stdin", 0, NULL, 'i' },
-		{ "until-broken", 0, NULL, 'u' }, { NULL, 0, NULL, 0 }
+		{ "until-broken", 0, NULL, 'u' }, { "go-file", 1, NULL, 'g' },
+		{ "policy", 1, NULL, 'P' }, { "on-cbw-error", 1, NULL, 'E' },
+		{ "timeout-ms", 1, NULL, 'T' }, { "drop-discards", 0, NULL, 'D' },
+		{ NULL, 0, NULL, 0 }
 	};
 	int c, i = 0;
 
@@ -65,6 +69,17 @@ static void parse(int argc, char **argv, struct serve *s)
 		case 'd': s->delay_us = number("delay-us", optarg); break;
 		case 'f': s->fetch = number("fetch", optarg); break;
 		case 'y': s->ready_file = optarg; break;
+		case 'g': s->go_file = optarg; break;
+		case 'T': s->setup.cbw_timeout_ms = (uint32_t)number("timeout-ms", optarg); break;
+		case 'D': s->setup.flags |= VMABACKUP_SETUP_DROP_DISCARDS; break;
+		case 'P':
+			if (!parse_policy(optarg, &s->setup.policy))
+				exit(2);
+			break;
+		case 'E':
+			if (!parse_on_cbw_error(optarg, &s->setup.on_cbw_error))
+				exit(2);
+			break;
 		case 'i': s->ignore_stdin = true; break;
 		case 'u': s->until_broken = true; break;
 		case 'o':
@@ -106,9 +121,15 @@ static void print_status(int fd, const char *more)
 	       (unsigned long long)st.chunks_guest, (unsigned long long)st.chunks_fetched,
 	       (unsigned long long)st.chunks_forgotten);
 	printf("\"writes_held\":%llu,\"writes_held_now\":%llu,\"longest_wait_us\":%llu,"
-	       "\"total_wait_us\":%llu}\n",
+	       "\"total_wait_us\":%llu,",
 	       (unsigned long long)st.writes_held, (unsigned long long)st.writes_held_now,
 	       (unsigned long long)st.longest_wait_us, (unsigned long long)st.total_wait_us);
+	printf("\"chunks_spilled\":%llu,\"chunks_refetched\":%llu,\"writes_failed\":%llu,"
+	       "\"discards_dropped\":%llu,\"fleece_used\":%llu,\"copies_now\":%u,"
+	       "\"fleece_error\":%u}\n",
+	       (unsigned long long)st.chunks_spilled, (unsigned long long)st.chunks_refetched,
+	       (unsigned long long)st.writes_failed, (unsigned long long)st.discards_dropped,
+	       (unsigned long long)st.fleece_used, st.copies_now, st.fleece_error);
 	fflush(stdout);
 }
 
@@ -142,6 +163,7 @@ int hold_main(int argc, char **argv)
 	int fd, r;
 
 	parse(argc, argv, &s);
+	bed.setup = s.setup;
 	bed_open(&bed, argv + optind, (unsigned int)(argc - optind));
 	catch_signals();
 	fd = bed_session(&bed, s.slots, s.reserve, false, NULL);
@@ -202,13 +224,14 @@ int drain_main(int argc, char **argv)
 	struct serve s = { .slots = 32, .reserve = 8, .batch = 8 };
 	struct vmabackup_completion c[VMABACKUP_MAX_BATCH];
 	uint32_t slots[VMABACKUP_MAX_BATCH], n = 0;
-	uint64_t length, begin, end, delivered = 0;
+	uint64_t length, begin, end, delivered = 0, from_fleece = 0;
 	int out[MAX_BED_DISKS], fd, r = 0;
 	struct bed bed = { 0 };
 	const char *p;
-	char more[160];
+	char more[192];
 
 	parse(argc, argv, &s);
+	bed.setup = s.setup;
 	bed_open(&bed, argv + optind, (unsigned int)(argc - optind));
 	for (unsigned int i = 0; i < s.nr_out && i < bed.nr; i++) {
 		out[i] = open(s.out[i], O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -226,6 +249,8 @@ int drain_main(int argc, char **argv)
 	if (r)
 		bail("arming: %s", strerror(-r));
 	touch(s.ready_file);
+	while (s.go_file && access(s.go_file, F_OK) && !stop)
+		usleep(POLL_MS * 1000);
 	for (unsigned int i = 0; i < bed.nr; i++) {
 		r = vb_fetch(fd, i, 0, bed.disk[i].nr_chunks);
 		if (r && r != -ESTALE)
@@ -238,15 +263,18 @@ int drain_main(int argc, char **argv)
 		r = vb_reap(fd, slots, n, c, s.batch, 0, &n, NULL);
 		if (r || !n)
 			break;
-		for (uint32_t i = 0; i < n; i++)
+		for (uint32_t i = 0; i < n; i++) {
 			save(&s, &bed, out, p, &c[i]);
+			from_fleece += !!(c[i].flags & VMABACKUP_COMPLETION_FLEECE);
+		}
 		delivered += n;
 		if (s.delay_us)
 			usleep((useconds_t)s.delay_us);
 	}
 	snprintf(more, sizeof(more),
-		 "\"complete\":%s,\"delivered\":%llu,\"errno\":%d,\"armed_ns\":[%llu,%llu],",
-		 !r && !stop ? "true" : "false", (unsigned long long)delivered, -r,
+		 "\"complete\":%s,\"delivered\":%llu,\"from_fleece\":%llu,\"errno\":%d,"
+		 "\"armed_ns\":[%llu,%llu],", !r && !stop ? "true" : "false",
+		 (unsigned long long)delivered, (unsigned long long)from_fleece, -r,
 		 (unsigned long long)begin, (unsigned long long)end);
 	print_status(fd, more);
 	munmap((void *)p, length);

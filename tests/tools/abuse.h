@@ -33,6 +33,7 @@ struct bed {
 	unsigned int nr;
 	const char *linear;	/* a dm-linear device, or NULL */
 	const char *plain;	/* a block device that is not device-mapper's, or NULL */
+	struct vmabackup_setup_slots setup;	/* policy and the like, for all sessions */
 };
 
 /* abuse-lib.c */
@@ -40,6 +41,7 @@ int vb_open(int flags);
 int vb_info(int fd, struct vmabackup_info *info);
 int vb_add(int fd, int disk_fd, struct vmabackup_add_disk *out);
 int vb_setup(int fd, uint32_t nr, uint32_t slot_size, uint32_t reserve, uint64_t *length);
+int vb_setup_as(int fd, const struct vmabackup_setup_slots *setup, uint64_t *length);
 int vb_arm(int fd, uint32_t *bad_disk);
 int vb_fetch(int fd, uint32_t disk, uint64_t first, uint64_t count);
 int vb_forget(int fd, uint32_t disk, uint64_t first, uint64_t count, uint64_t *forgotten);
@@ -57,6 +59,9 @@ int bed_arm(const struct bed *bed, int fd);
 int bed_session(const struct bed *bed, uint32_t nr_slots, uint32_t reserve, bool armed,
 		uint64_t *length);
 uint32_t bed_slot_size(const struct bed *bed);
+/* By the names that vmactl has for them; false: there is none such. */
+bool parse_policy(const char *name, uint32_t *policy);
+bool parse_on_cbw_error(const char *name, uint32_t *on_cbw_error);
 /* The disks' test pattern of some generation. */
 void pattern_fill(void *buf, size_t len, uint32_t disk, uint64_t offset, uint32_t generation);
 void pattern_write(const struct bed *bed, uint32_t generation);

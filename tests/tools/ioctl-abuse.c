@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 static const char usage[] =
-"usage: ioctl-abuse test [--only NAME] [--linear DEV] [--plain DEV] DISK [DISK]\n"
+"usage: ioctl-abuse test [--only NAME] [--policy P] [--linear DEV] [--plain DEV] DISK [DISK]\n"
 "       ioctl-abuse hold [options] DISK...\n"
 "       ioctl-abuse drain [options] DISK...\n"
 "\n"
@@ -18,6 +18,7 @@ static const char usage[] =
 "\n"
 "test: prints TAP.  Overwrites the disks, which have at least 16 chunks and 512 MiB at most.\n"
 "  --only NAME      protocol, memory, delivery or life\n"
+"  --policy P       auto, ring or fleece, for the sessions of these (auto)\n"
 "  --linear DEV     some device with dm-linear\n"
 "  --plain DEV      some block device that is not device-mapper's\n"
 "\n"
@@ -26,11 +27,16 @@ static const char usage[] =
 "  --ignore-stdin   wait for a signal only\n"
 "  --until-broken   end when the session breaks, too\n"
 "drain: arms, fetches all and takes it; prints STATUS; exit 1 if that was not all.\n"
+"  --go-file FILE   fetch nothing and take nothing until there is a FILE\n"
 "  --delay-us N     after each batch\n"
 "  --batch N        completions per call (8)\n"
 "  --out FILE       write the disk as it was to FILE; once per disk, in order\n"
 "both:\n"
 "  --slots N, --reserve N   (hold: 2, 0; drain: 32, 8)\n"
+"  --policy P               auto, ring or fleece (auto)\n"
+"  --on-cbw-error E         break-snapshot or break-guest-write (the table's)\n"
+"  --timeout-ms N           cbw_timeout (the table's)\n"
+"  --drop-discards\n"
 "  --ready-file FILE        make FILE once armed and resumed\n";
 
 static const struct {
@@ -59,7 +65,7 @@ static int test_main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "linear", 1, NULL, 'l' }, { "plain", 1, NULL, 'p' }, { "only", 1, NULL, 'o' },
-		{ NULL, 0, NULL, 0 }
+		{ "policy", 1, NULL, 'P' }, { NULL, 0, NULL, 0 }
 	};
 	const char *only = NULL;
 	struct bed bed = { 0 };
@@ -73,6 +79,8 @@ static int test_main(int argc, char **argv)
 			bed.plain = optarg;
 		} else if (c == 'o') {
 			only = optarg;
+		} else if (c == 'P' && parse_policy(optarg, &bed.setup.policy)) {
+			continue;
 		} else {
 			fputs(usage, stderr);
 			return 2;
