@@ -3,7 +3,7 @@
 # What vmactl backup refuses before it touches a disk, and how it says so.
 # needs: disks=3x64M timeout=300
 . "$BED_TOP/tests/vm/lib.sh"
-plan 52
+plan 54
 
 # refused STATUS NAME REGEX ARGUMENT...: and nothing was written or armed.
 refused() {
@@ -46,6 +46,8 @@ refused 1 "a device that is not there" 'No such file' --disk a=/dev/none "${out[
 refused 1 "a file" 'not a block device' --disk "a=$WORK/good.conf" "${out[@]}"
 refused 1 "a device without the target" 'dmsetup create' --disk a=/dev/vdc "${out[@]}"
 refused 1 "the origin" 'origin of /dev/mapper/d0' --disk a=/dev/vda "${out[@]}"
+refused 1 "the policy fleece without a fleece device" 'disk a: .*d0 has no fleece device.* 2 fleece' \
+	"${d0[@]}" "${out[@]}" --policy fleece
 refused 1 "too much slot memory" 'slots' "${d0[@]}" "${out[@]}" --slots 16384
 
 echo precious >"$WORK/there.vma"

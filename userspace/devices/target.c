@@ -2,6 +2,7 @@
 /* Finds vmabackup targets and reads their lines. */
 #include <ctype.h>
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,15 +57,6 @@ static void take_word(struct fields *f, char *out, size_t size)
 	out[n] = '\0';
 }
 
-static void expect_word(struct fields *f, const char *word)
-{
-	char text[32];
-
-	take_word(f, text, sizeof(text));
-	if (strcmp(text, word))
-		f->bad = true;
-}
-
 static uint64_t parse_number(struct fields *f, const char *text, uint64_t max)
 {
 	char *end;
@@ -112,70 +104,176 @@ const char *target_state_word(enum target_state state)
 	return state_words[state];
 }
 
-int target_parse_info(const char *line, struct target_info *info, struct vma_error *err)
+/*
+ * Status after its first three fields is keys, each with its values. The order is
+ * free and unknown keys are passed over, so that a newer module can say more: what
+ * follows an unknown key up to the next known one is its values.
+ */
+enum info_key {
+	KEY_GUEST, KEY_FETCHED, KEY_FORGOTTEN, KEY_HELD, KEY_WAIT_US, KEY_COPYING, KEY_POLICY,
+	KEY_SPILLED, KEY_REFETCHED, KEY_FLEECE_USED, KEY_FLEECE_ERROR, KEY_FAILED, KEY_DROPPED,
+	KEY_REASON, NR_KEYS,
+};
+
+static const char *const info_keys[NR_KEYS] = {
+	[KEY_GUEST] = "guest",
+	[KEY_FETCHED] = "fetched",
+	[KEY_FORGOTTEN] = "forgotten",
+	[KEY_HELD] = "held",
+	[KEY_WAIT_US] = "wait_us",
+	[KEY_COPYING] = "copying",
+	[KEY_POLICY] = "policy",
+	[KEY_SPILLED] = "spilled",
+	[KEY_REFETCHED] = "refetched",
+	[KEY_FLEECE_USED] = "fleece_used",
+	[KEY_FLEECE_ERROR] = "fleece_error",
+	[KEY_FAILED] = "failed",
+	[KEY_DROPPED] = "dropped",
+	[KEY_REASON] = "reason",
+};
+
+/* What the first release has told already. */
+#define KEYS_NEEDED	(1u << KEY_GUEST | 1u << KEY_FETCHED | 1u << KEY_FORGOTTEN | \
+			 1u << KEY_HELD | 1u << KEY_WAIT_US | 1u << KEY_REASON)
+
+static void take_reason(struct fields *f, struct target_info *info)
 {
-	struct fields f = { .p = line };
+	char word[32];
+
+	take_word(f, info->reason, sizeof(info->reason));
+	info->error = (int)take_number(f, INT32_MAX);
+	take_word(f, word, sizeof(word));
+	if (!strcmp(word, "-"))
+		return;
+	info->has_sector = true;
+	info->sector = parse_number(f, word, UINT64_MAX);
+}
+
+static void take_values(struct fields *f, enum info_key key, struct target_info *info)
+{
+	static const size_t numbers[NR_KEYS] = {
+		[KEY_GUEST] = offsetof(struct target_info, chunks_guest),
+		[KEY_FETCHED] = offsetof(struct target_info, chunks_fetched),
+		[KEY_FORGOTTEN] = offsetof(struct target_info, chunks_forgotten),
+		[KEY_COPYING] = offsetof(struct target_info, copying),
+		[KEY_SPILLED] = offsetof(struct target_info, chunks_spilled),
+		[KEY_REFETCHED] = offsetof(struct target_info, chunks_refetched),
+		[KEY_FLEECE_USED] = offsetof(struct target_info, fleece_used_sectors),
+		[KEY_FAILED] = offsetof(struct target_info, writes_failed),
+		[KEY_DROPPED] = offsetof(struct target_info, discards_dropped),
+	};
+
+	switch (key) {
+	case KEY_HELD:
+		info->held_now = take_number(f, UINT64_MAX);
+		info->held_ever = take_number(f, UINT64_MAX);
+		break;
+	case KEY_WAIT_US:
+		info->wait_longest_us = take_number(f, UINT64_MAX);
+		info->wait_total_us = take_number(f, UINT64_MAX);
+		break;
+	case KEY_POLICY:
+		take_word(f, info->policy, sizeof(info->policy));
+		break;
+	case KEY_FLEECE_ERROR:
+		info->fleece_error = (int)take_number(f, INT32_MAX);
+		break;
+	case KEY_REASON:
+		take_reason(f, info);
+		break;
+	default:
+		*(uint64_t *)((char *)info + numbers[key]) = take_number(f, UINT64_MAX);
+		break;
+	}
+}
+
+static void take_state(struct fields *f, struct target_info *info)
+{
 	char word[32];
 	unsigned int i;
 
+	take_word(f, word, sizeof(word));
+	for (i = 0; i < sizeof(state_words) / sizeof(state_words[0]); i++) {
+		if (!strcmp(word, state_words[i])) {
+			info->state = (enum target_state)i;
+			return;
+		}
+	}
+	f->bad = true;
+}
+
+static bool at_end(struct fields *f)
+{
+	f->p += strspn(f->p, " \t\n");
+	return !*f->p;
+}
+
+int target_parse_info(const char *line, struct target_info *info, struct vma_error *err)
+{
+	struct fields f = { .p = line };
+	unsigned int key, seen = 0;
+	const char *word;
+	size_t n;
+
 	memset(info, 0, sizeof(*info));
-	take_word(&f, word, sizeof(word));
-	for (i = 0; i < sizeof(state_words) / sizeof(state_words[0]); i++)
-		if (!strcmp(word, state_words[i]))
-			break;
-	if (i == sizeof(state_words) / sizeof(state_words[0]))
-		f.bad = true;
-	else
-		info->state = (enum target_state)i;
+	strcpy(info->policy, "-");
+	take_state(&f, info);
 	info->chunk_sectors = (uint32_t)take_number(&f, UINT32_MAX);
 	take_ratio(&f, &info->chunks_left, &info->chunks_total, '/');
-	expect_word(&f, "guest");
-	info->chunks_guest = take_number(&f, UINT64_MAX);
-	expect_word(&f, "fetched");
-	info->chunks_fetched = take_number(&f, UINT64_MAX);
-	expect_word(&f, "forgotten");
-	info->chunks_forgotten = take_number(&f, UINT64_MAX);
-	expect_word(&f, "held");
-	info->held_now = take_number(&f, UINT64_MAX);
-	info->held_ever = take_number(&f, UINT64_MAX);
-	expect_word(&f, "wait_us");
-	info->wait_longest_us = take_number(&f, UINT64_MAX);
-	info->wait_total_us = take_number(&f, UINT64_MAX);
-	expect_word(&f, "reason");
-	take_word(&f, info->reason, sizeof(info->reason));
-	info->error = (int)take_number(&f, INT32_MAX);
-	take_word(&f, word, sizeof(word));
-	if (strcmp(word, "-")) {
-		info->has_sector = true;
-		info->sector = parse_number(&f, word, UINT64_MAX);
+	while (!f.bad && !at_end(&f)) {
+		n = next_field(&f, &word);
+		for (key = 0; key < NR_KEYS; key++)
+			if (strlen(info_keys[key]) == n && !memcmp(info_keys[key], word, n))
+				break;
+		if (key == NR_KEYS)
+			continue;
+		if (seen & 1u << key)
+			f.bad = true;
+		seen |= 1u << key;
+		take_values(&f, (enum info_key)key, info);
 	}
-	if (f.bad)
+	if (f.bad || (seen & KEYS_NEEDED) != KEYS_NEEDED)
 		return vma_fail(err, -EPROTO, "cannot understand the target's status \"%s\"", line);
 	return 0;
+}
+
+static dev_t take_dev(struct fields *f)
+{
+	uint64_t major_number = 0, minor_number = 0;
+
+	take_ratio(f, &major_number, &minor_number, ':');
+	if (major_number > UINT32_MAX || minor_number > UINT32_MAX)
+		f->bad = true;
+	return makedev((unsigned int)major_number, (unsigned int)minor_number);
 }
 
 int target_parse_table(const char *line, struct target_table *table, struct vma_error *err)
 {
 	struct fields f = { .p = line };
-	uint64_t major_number = 0, minor_number = 0, nr_args, i;
+	uint64_t nr_args, i;
 	char word[64];
 
 	memset(table, 0, sizeof(*table));
-	take_ratio(&f, &major_number, &minor_number, ':');
-	if (major_number > UINT32_MAX || minor_number > UINT32_MAX)
-		f.bad = true;
-	table->origin = makedev((unsigned int)major_number, (unsigned int)minor_number);
-	f.p += strspn(f.p, " \t\n");
-	nr_args = *f.p ? take_number(&f, 1024) : 0;
+	table->origin = take_dev(&f);
+	nr_args = at_end(&f) ? 0 : take_number(&f, 1024);
 	for (i = 0; i < nr_args && !f.bad; i++) {
 		take_word(&f, word, sizeof(word));
-		if (!strcmp(word, "chunk_size") && i + 1 < nr_args) {
+		/* Features of a newer module are passed over. */
+		if (i + 1 == nr_args)
+			break;
+		if (!strcmp(word, "chunk_size")) {
 			table->chunk_sectors = (uint32_t)take_number(&f, UINT32_MAX);
-			i++;
-		} else if (!strcmp(word, "cbw_timeout") && i + 1 < nr_args) {
+		} else if (!strcmp(word, "cbw_timeout")) {
 			table->cbw_timeout_ms = (uint32_t)take_number(&f, UINT32_MAX);
-			i++;
+		} else if (!strcmp(word, "fleece")) {
+			table->fleece = take_dev(&f);
+			table->has_fleece = true;
+		} else if (!strcmp(word, "on_cbw_error")) {
+			take_word(&f, table->on_cbw_error, sizeof(table->on_cbw_error));
+		} else {
+			continue;
 		}
+		i++;
 	}
 	if (f.bad)
 		return vma_fail(err, -EPROTO, "cannot understand the target's table \"%s\"", line);

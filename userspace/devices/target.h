@@ -14,7 +14,10 @@
 
 enum target_state { TARGET_IDLE, TARGET_MEMBER, TARGET_ARMED, TARGET_BROKEN };
 
-/* The INFO status line; the counters are those of the last session. */
+/*
+ * The INFO status line; the counters are those of the last session. What a module
+ * of the first release does not tell is 0, its policy "-".
+ */
 struct target_info {
 	enum target_state state;
 	uint32_t chunk_sectors;
@@ -27,6 +30,14 @@ struct target_info {
 	uint64_t held_ever;
 	uint64_t wait_longest_us;
 	uint64_t wait_total_us;
+	uint64_t copying;		/* chunks, at the moment */
+	char policy[16];		/* "ring", "fleece", "auto"; "-": none so far */
+	uint64_t chunks_spilled;	/* of chunks_guest, to the fleece device */
+	uint64_t chunks_refetched;	/* back from there */
+	uint64_t fleece_used_sectors;
+	int fleece_error;		/* errno, positive, or 0 */
+	uint64_t writes_failed;
+	uint64_t discards_dropped;
 	char reason[16];		/* "none", "timeout", ... */
 	int error;			/* errno that goes with it, positive, or 0 */
 	bool has_sector;
@@ -36,8 +47,11 @@ struct target_info {
 /* The TABLE line; what was not given is 0. */
 struct target_table {
 	dev_t origin;
+	bool has_fleece;
+	dev_t fleece;
 	uint32_t chunk_sectors;
 	uint32_t cbw_timeout_ms;
+	char on_cbw_error[24];		/* "": not given */
 };
 
 struct target {

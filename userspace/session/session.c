@@ -92,7 +92,7 @@ int session_add_disk(struct session *s, int fd, const char *name, struct session
 		switch (error) {
 		case -EBUSY:
 			return vma_fail(err, error,
-					"disk %s is in another backup session; wait for it to end",
+					"disk %s is in another backup session, or armed by a message; wait for that to end (dmsetup message DEVICE 0 disarm)",
 					name);
 		case -EEXIST:
 			return vma_fail(err, error, "disk %s is in this backup already", name);
@@ -127,49 +127,62 @@ int session_add_disk(struct session *s, int fd, const char *name, struct session
 	return 0;
 }
 
-int session_setup_slots(struct session *s, unsigned int nr_slots, unsigned int reserve,
-			struct vma_error *err)
+static int explain_setup(const struct session *s, unsigned int nr_slots, int error,
+			 struct vma_error *err)
 {
-	struct vmabackup_setup_slots setup = {
-		.nr_slots = nr_slots,
+	switch (error) {
+	case -E2BIG:
+		return vma_fail(err, error,
+				"%u slots of %u bytes are more than the module allows (%llu bytes); use fewer --slots or raise its max_slot_memory_mb",
+				nr_slots, s->slot_size, (unsigned long long)s->max_slot_memory);
+	case -ENOMEM:
+		return vma_fail(err, error,
+				"the kernel has no memory for %u slots of %u bytes; use fewer --slots",
+				nr_slots, s->slot_size);
+	case -ENODEV:
+		return vma_fail(err, error,
+				"a disk has no fleece device, which the policy fleece needs; use the policy auto");
+	default:
+		return vma_fail(err, error, "cannot set up %u slots: %s", nr_slots,
+				strerror(-error));
+	}
+}
+
+int session_setup(struct session *s, const struct session_setup *setup, struct vma_error *err)
+{
+	struct vmabackup_setup_slots arg = {
+		.nr_slots = setup->nr_slots,
 		.slot_size = s->slot_size,
-		.reserve = reserve,
+		.reserve = setup->reserve,
+		.flags = setup->drop_discards ? VMABACKUP_SETUP_DROP_DISCARDS : 0,
+		.policy = setup->policy,
+		.on_cbw_error = setup->on_cbw_error,
+		.cbw_timeout_ms = setup->cbw_timeout_ms,
 	};
-	uint64_t wanted = (uint64_t)nr_slots * s->slot_size;
+	uint64_t wanted = (uint64_t)setup->nr_slots * s->slot_size;
 	void *slots;
 	int error;
 
-	if (ioctl(s->fd, VMABACKUP_IOC_SETUP_SLOTS, &setup) < 0) {
-		error = -errno;
-		if (error == -E2BIG)
-			return vma_fail(err, error,
-					"%u slots of %u bytes are more than the module allows (%llu bytes); use fewer --slots or raise its max_slot_memory_mb",
-					nr_slots, s->slot_size,
-					(unsigned long long)s->max_slot_memory);
-		if (error == -ENOMEM)
-			return vma_fail(err, error,
-					"the kernel has no memory for %u slots of %u bytes; use fewer --slots",
-					nr_slots, s->slot_size);
-		return vma_fail(err, error, "cannot set up %u slots: %s", nr_slots, strerror(-error));
-	}
-	if (setup.length < wanted || setup.length > SIZE_MAX)
+	if (ioctl(s->fd, VMABACKUP_IOC_SETUP_SLOTS, &arg) < 0)
+		return explain_setup(s, setup->nr_slots, -errno, err);
+	if (arg.length < wanted || arg.length > SIZE_MAX)
 		return vma_fail(err, -EPROTO, "the kernel gives %llu bytes for %llu of slots",
-				(unsigned long long)setup.length, (unsigned long long)wanted);
-	slots = mmap(NULL, setup.length, PROT_READ, MAP_SHARED, s->fd, 0);
+				(unsigned long long)arg.length, (unsigned long long)wanted);
+	slots = mmap(NULL, arg.length, PROT_READ, MAP_SHARED, s->fd, 0);
 	if (slots == MAP_FAILED) {
 		error = -errno;
 		return vma_fail(err, error, "cannot map the slots: %s", strerror(-error));
 	}
 	/* A child that kept the mapping would keep the session alive. */
-	if (madvise(slots, setup.length, MADV_DONTFORK) < 0) {
+	if (madvise(slots, arg.length, MADV_DONTFORK) < 0) {
 		error = -errno;
-		munmap(slots, setup.length);
+		munmap(slots, arg.length);
 		return vma_fail(err, error, "cannot keep the slots from children: %s",
 				strerror(-error));
 	}
 	s->slots = slots;
-	s->length = setup.length;
-	s->nr_slots = nr_slots;
+	s->length = arg.length;
+	s->nr_slots = setup->nr_slots;
 	return 0;
 }
 
@@ -291,6 +304,8 @@ const char *session_reason_word(unsigned int reason)
 		[VMABACKUP_REASON_REPLACED] = "replaced",
 		[VMABACKUP_REASON_REMOVED] = "removed",
 		[VMABACKUP_REASON_READER] = "reader",
+		[VMABACKUP_REASON_FLEECE_ERROR] = "fleece-error",
+		[VMABACKUP_REASON_RESIZED] = "resized",
 	};
 
 	return reason < sizeof(words) / sizeof(words[0]) ? words[reason] : "unknown";

@@ -23,6 +23,16 @@ struct session_disk {
 	uint64_t nr_chunks;
 };
 
+/* How a session treats its disks; the values are those of the protocol. */
+struct session_setup {
+	unsigned int nr_slots;	/* each as large as the largest chunk of the disks */
+	unsigned int reserve;	/* slots that FETCH leaves to guest writes */
+	enum vmabackup_policy policy;
+	enum vmabackup_on_cbw_error on_cbw_error;
+	uint32_t cbw_timeout_ms;	/* 0: as the disks' table lines say */
+	bool drop_discards;
+};
+
 /* Opens the device and checks the protocol's version. */
 int session_open(struct session **s, struct vma_error *err);
 
@@ -33,12 +43,8 @@ void session_close(struct session *s);
 int session_add_disk(struct session *s, int fd, const char *name, struct session_disk *disk,
 		     struct vma_error *err);
 
-/*
- * Makes and maps nr_slots slots, each as large as the largest chunk of the
- * disks; FETCH leaves `reserve` of them to guest writes.
- */
-int session_setup_slots(struct session *s, unsigned int nr_slots, unsigned int reserve,
-			struct vma_error *err);
+/* Settles how the session works, and makes and maps its slots. */
+int session_setup(struct session *s, const struct session_setup *setup, struct vma_error *err);
 uint32_t session_slot_size(const struct session *s);
 
 /*

@@ -135,6 +135,85 @@ static int parse_slots(const char *text, unsigned int *slots, struct vma_error *
 	return 0;
 }
 
+static const char *const policy_words[] = {
+	[VMABACKUP_POLICY_AUTO] = "auto",
+	[VMABACKUP_POLICY_RING] = "ring",
+	[VMABACKUP_POLICY_FLEECE] = "fleece",
+};
+
+static const char *const cbw_error_words[] = {
+	[VMABACKUP_ON_CBW_ERROR_TABLE] = "table",
+	[VMABACKUP_BREAK_SNAPSHOT] = "break-snapshot",
+	[VMABACKUP_BREAK_GUEST_WRITE] = "break-guest-write",
+};
+
+const char *backup_policy_word(enum vmabackup_policy policy)
+{
+	return policy_words[policy];
+}
+
+const char *backup_cbw_error_word(enum vmabackup_on_cbw_error what)
+{
+	return cbw_error_words[what];
+}
+
+static int parse_policy(const char *text, enum vmabackup_policy *policy, struct vma_error *err)
+{
+	unsigned int i;
+
+	for (i = VMABACKUP_POLICY_AUTO; i <= VMABACKUP_POLICY_FLEECE; i++) {
+		if (!strcmp(text, policy_words[i])) {
+			*policy = (enum vmabackup_policy)i;
+			return 0;
+		}
+	}
+	return vma_fail(err, -EINVAL, "--policy %s: auto, ring or fleece is wanted", text);
+}
+
+static int parse_on_cbw_error(const char *text, enum vmabackup_on_cbw_error *what,
+			      struct vma_error *err)
+{
+	unsigned int i;
+
+	for (i = VMABACKUP_BREAK_SNAPSHOT; i <= VMABACKUP_BREAK_GUEST_WRITE; i++) {
+		if (!strcmp(text, cbw_error_words[i])) {
+			*what = (enum vmabackup_on_cbw_error)i;
+			return 0;
+		}
+	}
+	return vma_fail(err, -EINVAL,
+			"--on-cbw-error %s: break-snapshot or break-guest-write is wanted", text);
+}
+
+/* Seconds with at most three decimals. Not strtod(): it would ask the locale what a point is. */
+static int parse_timeout(const char *text, uint32_t *ms, struct vma_error *err)
+{
+	const char *p = text;
+	unsigned int unit;
+	uint64_t n = 0;
+
+	if (!isdigit((unsigned char)*p))
+		goto bad;
+	for (; isdigit((unsigned char)*p) && n <= VMABACKUP_MAX_TIMEOUT_MS; p++)
+		n = n * 10 + (uint64_t)(*p - '0');
+	n *= 1000;
+	if (*p == '.') {
+		p++;
+		if (!isdigit((unsigned char)*p))
+			goto bad;
+		for (unit = 100; unit && isdigit((unsigned char)*p); p++, unit /= 10)
+			n += unit * (uint64_t)(*p - '0');
+	}
+	if (*p || n < VMABACKUP_MIN_TIMEOUT_MS || n > VMABACKUP_MAX_TIMEOUT_MS)
+		goto bad;
+	*ms = (uint32_t)n;
+	return 0;
+bad:
+	return vma_fail(err, -EINVAL,
+			"--cbw-timeout %s: seconds from 0.001 to 3600 are wanted, at most three decimals",
+			text);
+}
+
 static int parse_option(struct backup *b, int c, struct vma_error *err)
 {
 	switch (c) {
@@ -152,6 +231,15 @@ static int parse_option(struct backup *b, int c, struct vma_error *err)
 		return parse_rate(optarg, &b->opt.bwlimit, err);
 	case 's':
 		return parse_slots(optarg, &b->opt.slots, err);
+	case 'P':
+		return parse_policy(optarg, &b->opt.policy, err);
+	case 'e':
+		return parse_on_cbw_error(optarg, &b->opt.on_cbw_error, err);
+	case 't':
+		return parse_timeout(optarg, &b->opt.cbw_timeout_ms, err);
+	case 'D':
+		b->opt.drop_discards = true;
+		return 0;
 	case 'p':
 		b->opt.progress = true;
 		return 0;
@@ -192,6 +280,10 @@ int backup_parse(struct backup *b, int argc, char **argv)
 		{ "compress", required_argument, NULL, 'z' },
 		{ "bwlimit", required_argument, NULL, 'b' },
 		{ "slots", required_argument, NULL, 's' },
+		{ "policy", required_argument, NULL, 'P' },
+		{ "on-cbw-error", required_argument, NULL, 'e' },
+		{ "cbw-timeout", required_argument, NULL, 't' },
+		{ "drop-discards", no_argument, NULL, 'D' },
 		{ "progress", no_argument, NULL, 'p' },
 		{ "suspended", no_argument, NULL, 'S' },
 		{ "json-summary", required_argument, NULL, 'j' },

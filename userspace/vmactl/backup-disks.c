@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "devices/below.h"
@@ -38,6 +39,16 @@ static int explain_no_target(const struct backup_disk *d, struct vma_error *err)
 	return vma_fail(err, -ENODEV,
 			"disk %s: %s is not a vmabackup device; make one on it, and let the guest use that: dmsetup create NAME --table \"0 $(blockdev --getsz %s) vmabackup %s\"",
 			d->name, d->path, d->path, d->path);
+}
+
+static int explain_no_fleece(const struct backup_disk *d, struct vma_error *err)
+{
+	const struct target *t = &d->target;
+
+	return vma_fail(err, -ENODEV,
+			"disk %s: /dev/mapper/%s has no fleece device, which --policy fleece needs; give it a table line like \"0 %llu vmabackup %u:%u 2 fleece DEVICE\", or use --policy auto",
+			d->name, t->name, (unsigned long long)t->size / 512,
+			major(t->table.origin), minor(t->table.origin));
 }
 
 static int open_disk(struct backup_disk *d, struct vma_error *err)
@@ -77,6 +88,8 @@ int backup_open_disks(struct backup *b, struct vma_error *err)
 		r = open_disk(d, err);
 		if (r)
 			return r;
+		if (b->opt.policy == VMABACKUP_POLICY_FLEECE && !d->target.table.has_fleece)
+			return explain_no_fleece(d, err);
 		for (j = 0; j < i; j++)
 			if (b->disks[j].dev == d->dev)
 				return vma_fail(err, -ENOTUNIQ,
@@ -127,6 +140,11 @@ int backup_check_place(const struct backup *b, int fd, const char *what, struct 
 		if (below_has(&below, d->dev) || below_has(&below, d->target.table.origin))
 			return vma_fail(err, -EDEADLK,
 					"%s lies on disk %s (%s), which is being backed up: each would wait for the other; choose another place",
+					what, d->name, d->path);
+		/* What is copied there would overwrite it. */
+		if (d->target.table.has_fleece && below_has(&below, d->target.table.fleece))
+			return vma_fail(err, -EDEADLK,
+					"%s lies on the fleece device of disk %s (%s), which is overwritten by the backup; choose another place",
 					what, d->name, d->path);
 	}
 	return 0;

@@ -51,6 +51,18 @@ void backup_print_summary(const struct backup *b, FILE *to)
 		" were held, the longest for %.3f ms\n",
 		(uint64_t)r->session.chunks_guest, (uint64_t)r->session.chunks_total,
 		(uint64_t)r->session.writes_held, (double)r->session.longest_wait_us / 1000);
+	if (r->session.chunks_spilled)
+		fprintf(to, "fleece devices: took %" PRIu64 " of these chunks\n",
+			(uint64_t)r->session.chunks_spilled);
+	if (r->session.fleece_error)
+		fprintf(to, "warning: a fleece device failed (%s); guest writes had to wait for memory instead\n",
+			strerror((int)r->session.fleece_error));
+	if (r->session.writes_failed)
+		fprintf(to, "warning: %" PRIu64 " guest writes were failed with an I/O error, as break-guest-write demands\n",
+			(uint64_t)r->session.writes_failed);
+	if (r->session.discards_dropped)
+		fprintf(to, "guest discards: %" PRIu64 " were dropped\n",
+			(uint64_t)r->session.discards_dropped);
 	fprintf(to, "disks were suspended for %.3f ms\n", (double)r->window_us / 1000);
 }
 
@@ -80,6 +92,8 @@ static struct json_object *disks_json(const struct backup *b)
 		add_u64(o, "chunk_bytes", d->geometry.chunk_size);
 		add_u64(o, "chunks", d->geometry.nr_chunks);
 		add_u64(o, "chunks_guest", d->chunks_guest);
+		json_object_object_add(o, "fleece",
+				       json_object_new_boolean(d->target.table.has_fleece));
 		json_object_array_add(disks, o);
 	}
 	return disks;
@@ -101,6 +115,11 @@ static struct json_object *summary_json(const struct backup *b, const char *erro
 	add_text(o, "compress", b->opt.compress);
 	add_u64(o, "bwlimit_bytes_per_s", b->opt.bwlimit);
 	add_u64(o, "slots", b->nr_slots);
+	add_text(o, "policy", backup_policy_word(b->opt.policy));
+	add_text(o, "on_cbw_error", backup_cbw_error_word(b->opt.on_cbw_error));
+	/* 0: as the table lines say */
+	add_u64(o, "cbw_timeout_ms", b->opt.cbw_timeout_ms);
+	json_object_object_add(o, "drop_discards", json_object_new_boolean(b->opt.drop_discards));
 	add_u64(o, "size_bytes", r->size);
 	add_u64(o, "done_bytes", r->done);
 	add_u64(o, "archive_bytes", r->archive_bytes);
@@ -116,6 +135,11 @@ static struct json_object *summary_json(const struct backup *b, const char *erro
 	add_u64(o, "chunks_guest", r->session.chunks_guest);
 	add_u64(o, "chunks_fetched", r->session.chunks_fetched);
 	add_u64(o, "chunks_forgotten", r->session.chunks_forgotten);
+	add_u64(o, "chunks_spilled", r->session.chunks_spilled);
+	add_u64(o, "chunks_refetched", r->session.chunks_refetched);
+	add_u64(o, "fleece_errno", r->session.fleece_error);
+	add_u64(o, "guest_writes_failed", r->session.writes_failed);
+	add_u64(o, "discards_dropped", r->session.discards_dropped);
 	add_u64(o, "guest_writes_held", r->session.writes_held);
 	add_u64(o, "guest_wait_longest_us", r->session.longest_wait_us);
 	add_u64(o, "guest_wait_total_us", r->session.total_wait_us);
@@ -188,7 +212,7 @@ void backup_explain_break(const struct backup *b, struct vma_error *err)
 	}
 	switch (s->reason) {
 	case VMABACKUP_REASON_TIMEOUT:
-		vma_error_set(err, "%sthe snapshot was given up because a guest write had to wait longer than cbw_timeout: the archive is written too slowly; use a faster target, more --slots or less --compress",
+		vma_error_set(err, "%sthe snapshot was given up because a guest write had to wait longer than cbw_timeout: the archive is written too slowly; use a faster target, more --slots or less --compress, or give the disk a fleece device",
 			      where);
 		break;
 	case VMABACKUP_REASON_READ_ERROR:
@@ -201,6 +225,16 @@ void backup_explain_break(const struct backup *b, struct vma_error *err)
 		break;
 	case VMABACKUP_REASON_REPLACED:
 		vma_error_set(err, "%sthe snapshot was lost because the disk's table was replaced (lvextend, lvchange --refresh, pvmove or dmsetup); try again",
+			      where);
+		break;
+	case VMABACKUP_REASON_FLEECE_ERROR:
+		vma_error_set(err, "%sthe snapshot was lost because the disk's fleece device failed (%s): %s",
+			      where, strerror((int)s->error),
+			      s->error == ENOSPC ? "give it more space, or use --policy auto" :
+			      "see the kernel's log, and use another one or --policy auto");
+		break;
+	case VMABACKUP_REASON_RESIZED:
+		vma_error_set(err, "%sthe snapshot was lost because the origin has become smaller than the disk; extend it again, or reload the table with its size",
 			      where);
 		break;
 	case VMABACKUP_REASON_REMOVED:

@@ -48,6 +48,10 @@ struct backup_options {
 	const char *compress;		/* as given */
 	uint64_t bwlimit;		/* bytes per second; 0: none */
 	unsigned int slots;		/* 0: BACKUP_SLOT_MEMORY's worth */
+	enum vmabackup_policy policy;
+	enum vmabackup_on_cbw_error on_cbw_error;
+	uint32_t cbw_timeout_ms;	/* 0: as the disks' table lines say */
+	bool drop_discards;
 	bool progress;
 	bool suspended;			/* the disks are, by whoever called us */
 };
@@ -119,6 +123,9 @@ void backup_catch_signals(bool output_is_pipe);
 
 /* backup-args.c: an exit code; says itself what is wrong. */
 int backup_parse(struct backup *b, int argc, char **argv);
+const char *backup_policy_word(enum vmabackup_policy policy);
+/* "table" if it was left to the disks' table lines. */
+const char *backup_cbw_error_word(enum vmabackup_on_cbw_error what);
 
 /* backup-disks.c: -ENOTUNIQ if two are the same device. */
 int backup_open_disks(struct backup *b, struct vma_error *err);

@@ -161,6 +161,12 @@ static int start_window(struct backup *b, struct vma_error *err)
 
 static int start_session(struct backup *b, struct vma_error *err)
 {
+	struct session_setup setup = {
+		.policy = b->opt.policy,
+		.on_cbw_error = b->opt.on_cbw_error,
+		.cbw_timeout_ms = b->opt.cbw_timeout_ms,
+		.drop_discards = b->opt.drop_discards,
+	};
 	struct backup_disk *d;
 	unsigned int i;
 	int r;
@@ -181,7 +187,9 @@ static int start_session(struct backup *b, struct vma_error *err)
 	b->reserve = b->nr_slots / BACKUP_RESERVE_DIVISOR;
 	if (!b->reserve)
 		b->reserve = 1;
-	return session_setup_slots(b->session, b->nr_slots, b->reserve, err);
+	setup.nr_slots = b->nr_slots;
+	setup.reserve = b->reserve;
+	return session_setup(b->session, &setup, err);
 }
 
 static int make_header(struct backup *b, struct vma_error *err)
@@ -443,7 +451,9 @@ static int run(int argc, char **argv)
 const struct command cmd_backup = {
 	.name = "backup",
 	.usage = "--disk NAME=DEVICE... [--config FILE]... --output FILE|- "
-		 "[--compress none|zstd[:LEVEL]] [--bwlimit RATE[K|M|G]] [--slots N] [--suspended] "
+		 "[--compress none|zstd[:LEVEL]] [--bwlimit RATE[K|M|G]] [--slots N] "
+		 "[--policy auto|ring|fleece] [--on-cbw-error break-snapshot|break-guest-write] "
+		 "[--cbw-timeout SECONDS] [--drop-discards] [--suspended] "
 		 "[--progress] [--json-summary FILE]",
 	.help = "Backs up disks that are in use, exact as of one instant, into a VMA archive.",
 	.run = run,

@@ -23,21 +23,41 @@ struct listing {
 	unsigned int n;
 };
 
+static void show_fleece(const struct target_info *i)
+{
+	char used[32];
+
+	printf("  fleece device: %s used; %" PRIu64 " chunks written, %" PRIu64 " read back",
+	       format_bytes(i->fleece_used_sectors * SECTOR_SIZE, used, sizeof(used)),
+	       i->chunks_spilled, i->chunks_refetched);
+	if (i->fleece_error)
+		printf("; it failed: %s", strerror(i->fleece_error));
+	printf("\n");
+}
+
 static void show_text(const struct target *t)
 {
 	const struct target_info *i = &t->info;
 	char size[32];
 
-	printf("%s: %s, %s, chunks of %u KiB, origin %u:%u%s%s\n", t->name,
+	printf("%s: %s, %s, chunks of %u KiB, origin %u:%u", t->name,
 	       target_state_word(i->state), format_bytes(t->size, size, sizeof(size)),
-	       i->chunk_sectors / 2, major(t->table.origin), minor(t->table.origin),
-	       t->suspended ? ", suspended" : "",
+	       i->chunk_sectors / 2, major(t->table.origin), minor(t->table.origin));
+	if (t->table.has_fleece)
+		printf(", fleece %u:%u", major(t->table.fleece), minor(t->table.fleece));
+	printf("%s%s\n", t->suspended ? ", suspended" : "",
 	       t->inactive_table ? ", a new table waits" : "");
 	printf("  chunks: %" PRIu64 " left of %" PRIu64 "; %" PRIu64 " pushed by guest writes, %"
 	       PRIu64 " fetched, %" PRIu64 " forgotten\n", i->chunks_left, i->chunks_total,
 	       i->chunks_guest, i->chunks_fetched, i->chunks_forgotten);
 	printf("  guest writes held: %" PRIu64 " now, %" PRIu64 " ever, the longest %.3f ms\n",
 	       i->held_now, i->held_ever, (double)i->wait_longest_us / 1000);
+	if (strcmp(i->policy, "-"))
+		printf("  policy: %s; %" PRIu64 " chunks being copied, %" PRIu64
+		       " guest writes failed, %" PRIu64 " discards dropped\n", i->policy,
+		       i->copying, i->writes_failed, i->discards_dropped);
+	if (t->table.has_fleece)
+		show_fleece(i);
 	if (strcmp(i->reason, "none")) {
 		printf("  broken: %s", i->reason);
 		if (i->error)
@@ -70,6 +90,9 @@ static struct json_object *target_json(const struct target *t)
 	add_text(o, "device", text);
 	snprintf(text, sizeof(text), "%u:%u", major(t->table.origin), minor(t->table.origin));
 	add_text(o, "origin", text);
+	snprintf(text, sizeof(text), "%u:%u", major(t->table.fleece), minor(t->table.fleece));
+	json_object_object_add(o, "fleece_device", t->table.has_fleece ?
+			       json_object_new_string(text) : NULL);
 	add_u64(o, "size_bytes", t->size);
 	json_object_object_add(o, "suspended", json_object_new_boolean(t->suspended));
 	json_object_object_add(o, "inactive_table", json_object_new_boolean(t->inactive_table));
@@ -78,11 +101,22 @@ static struct json_object *target_json(const struct target *t)
 	/* Only if the table line gives one; else it is the module's default. */
 	if (t->table.cbw_timeout_ms)
 		add_u64(o, "cbw_timeout_ms", t->table.cbw_timeout_ms);
+	if (t->table.on_cbw_error[0])
+		add_text(o, "on_cbw_error", t->table.on_cbw_error);
+	json_object_object_add(o, "policy", strcmp(i->policy, "-") ?
+			       json_object_new_string(i->policy) : NULL);
 	add_u64(o, "chunks_left", i->chunks_left);
 	add_u64(o, "chunks", i->chunks_total);
 	add_u64(o, "chunks_guest", i->chunks_guest);
 	add_u64(o, "chunks_fetched", i->chunks_fetched);
 	add_u64(o, "chunks_forgotten", i->chunks_forgotten);
+	add_u64(o, "chunks_spilled", i->chunks_spilled);
+	add_u64(o, "chunks_refetched", i->chunks_refetched);
+	add_u64(o, "chunks_copying", i->copying);
+	add_u64(o, "fleece_used_bytes", i->fleece_used_sectors * SECTOR_SIZE);
+	add_u64(o, "fleece_errno", (uint64_t)i->fleece_error);
+	add_u64(o, "guest_writes_failed", i->writes_failed);
+	add_u64(o, "discards_dropped", i->discards_dropped);
 	add_u64(o, "guest_writes_held_now", i->held_now);
 	add_u64(o, "guest_writes_held", i->held_ever);
 	add_u64(o, "guest_wait_longest_us", i->wait_longest_us);
