@@ -5,10 +5,14 @@
 # installed: nothing here runs a tool before a recipe needs it.
 
 TOP := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
+SHELL := /bin/bash
 export VMAB_BUILD ?= $(TOP)/build
 KVER ?= $(shell . $(TOP)/scripts/env.sh && newest_kver)
-KDIR ?= /lib/modules/$(KVER)/build
-SHELL := /bin/bash
+# Headers of a kernel that is not installed come with the tools of its suite
+# (scripts/kernels), which stand where /usr is.
+BUILD_ROOT := $(if $(KDIR)$(wildcard /lib/modules/$(KVER)/build),,$(wildcard $(shell \
+	. $(TOP)/scripts/env.sh; echo $$VMAB_CACHE)/kernel/$(KVER)/build-root/usr))
+KDIR ?= $(if $(BUILD_ROOT),/usr/src/linux-headers-$(KVER),/lib/modules/$(KVER)/build)
 prefix ?= /usr/local
 sbindir ?= $(prefix)/sbin
 mandir ?= $(prefix)/share/man
@@ -16,7 +20,8 @@ mandir ?= $(prefix)/share/man
 # $(call modules_make,ARGUMENTS): Kbuild writes beside its sources, so it works
 # on a tree of symbolic links under build/, one per kernel.
 MODULES_DIR = $(VMAB_BUILD)/modules-$(KVER)
-modules_make = $(MAKE) --no-print-directory -C $(KDIR) M=$(MODULES_DIR) $(1)
+modules_make = $(if $(BUILD_ROOT),$(TOP)/scripts/in-build-root $(BUILD_ROOT)) $(MAKE) \
+	--no-print-directory -C $(KDIR) M=$(MODULES_DIR) $(1)
 
 all: modules userspace
 

@@ -50,3 +50,13 @@ publish() {
 	mkdir -p "$(dirname "$2")"
 	mv -T "$1" "$2" 2>/dev/null || [ -e "$2" ] || die "cannot create $2"
 }
+
+# Patterns for tar: large trees that no test of a block device needs.
+# shellcheck disable=SC2034
+kernel_leave_out=(
+	'*/kernel/sound' '*/kernel/drivers/gpu' '*/kernel/drivers/media'
+	'*/kernel/drivers/net/wireless' '*/kernel/drivers/net/ethernet'
+	'*/kernel/drivers/infiniband' '*/kernel/drivers/iio' '*/kernel/drivers/staging'
+	'*/kernel/drivers/hid' '*/kernel/drivers/usb' '*/kernel/drivers/hwmon'
+	'*/kernel/drivers/input' '*/kernel/drivers/comedi'
+)
