@@ -92,6 +92,10 @@ long-kill:
 	@echo "seed $(SEED)"
 	@VMAB_TEST_KILLS=$(KILLS) VMAB_TEST_SEED=$(SEED) \
 		TESTS=session-survives-kill $(TOP)/tests/run vm
+#: make bench-stall      guest writes while the archive's target stands still: ring and auto
+bench-stall: setup
+	+@$(MAKE) --no-print-directory modules userspace test-tools
+	@$(TOP)/tests/bench/stall
 #: make demo             shows a backup of a busy disk, from nothing
 demo: setup
 	+@$(MAKE) --no-print-directory modules userspace test-tools
@@ -112,4 +116,4 @@ clean:
 	rm -rf $(VMAB_BUILD)
 
 .PHONY: all help setup links modules sparse userspace userspace-san test-tools \
-	unit check-vm check long-exact long-kill style vm-shell demo install clean
+	unit check-vm check bench-stall long-exact long-kill style vm-shell demo install clean
