@@ -18,7 +18,7 @@ static const char usage[] =
 "\n"
 "test: prints TAP.  Overwrites the disks, which have at least 16 chunks and 512 MiB at most.\n"
 "  --only NAME      protocol, memory, delivery or life\n"
-"  --policy P       auto, ring or fleece, for the sessions of these (auto)\n"
+"  --policy P       auto, ring or fleece, for the sessions of these (auto); once or more\n"
 "  --linear DEV     some device with dm-linear\n"
 "  --plain DEV      some block device that is not device-mapper's\n"
 "\n"
@@ -38,6 +38,8 @@ static const char usage[] =
 "  --timeout-ms N           cbw_timeout (the table's)\n"
 "  --drop-discards\n"
 "  --ready-file FILE        make FILE once armed and resumed\n";
+
+#define MAX_POLICIES	3
 
 static const struct {
 	const char *name;
@@ -67,6 +69,8 @@ static int test_main(int argc, char **argv)
 		{ "linear", 1, NULL, 'l' }, { "plain", 1, NULL, 'p' }, { "only", 1, NULL, 'o' },
 		{ "policy", 1, NULL, 'P' }, { NULL, 0, NULL, 0 }
 	};
+	uint32_t policies[MAX_POLICIES] = { VMABACKUP_POLICY_AUTO };
+	unsigned int nr_policies = 0;
 	const char *only = NULL;
 	struct bed bed = { 0 };
 	bool ran = false;
@@ -79,8 +83,9 @@ static int test_main(int argc, char **argv)
 			bed.plain = optarg;
 		} else if (c == 'o') {
 			only = optarg;
-		} else if (c == 'P' && parse_policy(optarg, &bed.setup.policy)) {
-			continue;
+		} else if (c == 'P' && nr_policies < MAX_POLICIES &&
+			   parse_policy(optarg, &policies[nr_policies])) {
+			nr_policies++;
 		} else {
 			fputs(usage, stderr);
 			return 2;
@@ -99,14 +104,17 @@ static int test_main(int argc, char **argv)
 			bail("%s: has %llu chunks, %llu bytes: too few or too many",
 			     bed.disk[i].path, (unsigned long long)bed.disk[i].nr_chunks,
 			     (unsigned long long)bed.disk[i].size);
-	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
-		if (only && strcmp(only, tests[i].name))
-			continue;
-		diag("--- %s", tests[i].name);
-		alarm(TEST_SECONDS);
-		tests[i].fn(&bed);
-		alarm(0);
-		ran = true;
+	for (unsigned int p = 0; p < nr_policies || p == 0; p++) {
+		bed.setup.policy = policies[p];
+		for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
+			if (only && strcmp(only, tests[i].name))
+				continue;
+			diag("--- %s, policy %u", tests[i].name, policies[p]);
+			alarm(TEST_SECONDS);
+			tests[i].fn(&bed);
+			alarm(0);
+			ran = true;
+		}
 	}
 	if (!ran)
 		bail("no test is called %s", only);

@@ -1,34 +1,72 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Two disks, written hard during the backup with writes of every kind: the
-# archive, read by the tests' own reader, equals dm-snapshots of the same
-# instant on both.  VMAB_TEST_SEEDS="1 2 3" chooses the seeds, one run each.
+# Two disks with fleece devices, written hard during the backup with writes of every kind: the
+# archive, read by the tests' own reader, equals dm-snapshots of the same instant on both, and
+# the load's own log agrees; whether old chunks go to memory only, to the fleece devices only,
+# or to both.  One run for each of VMAB_TEST_SEEDS="1 2 3" and VMAB_TEST_POLICIES="ring ...".
 # needs: disks=2x48M+2x64M mem=2G timeout=2400
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-instant.sh"
-read -ra seeds <<<"${VMAB_TEST_SEEDS:-1 2}"
-plan $((${#seeds[@]} * 5))
+. "$BED_TOP/tests/vm/lib-fleece.sh"
+read -ra seeds <<<"${VMAB_TEST_SEEDS:-1}"
+read -ra policies <<<"${VMAB_TEST_POLICIES:-ring fleece auto}"
+plan $((${#seeds[@]} * ${#policies[@]} * 9))
+
+# Slots of the slowed reader: so few that guests soon find none, and what it reads per second.
+SLOW_SLOTS=48
+SLOW_BYTES=12M
 
 load_target
-oracle_disk 0 /dev/vda /dev/vdc
-oracle_disk 1 /dev/vdb /dev/vdd
-guest=0 fetched=0
+in_memory f0 48M
+in_memory f1 64M --sector-size 4096
+# shellcheck disable=SC2154 # in_memory sets them
+oracle_disk 0 /dev/vda /dev/vdc 2 fleece "$f0"
+# shellcheck disable=SC2154
+oracle_disk 1 /dev/vdb /dev/vdd 2 fleece "$f1"
+
+# used POLICY: all the ways that this policy has were taken in this run; one in which a way was
+# not taken shows nothing about it.
+used() {
+	local guest spilled fetched refetched slots
+
+	guest=$(summary chunks_guest) spilled=$(summary chunks_spilled)
+	fetched=$(summary chunks_fetched) refetched=$(summary chunks_refetched)
+	slots=$((guest - spilled))
+	echo "guest $guest (slots $slots, fleece $spilled), fetched $fetched, refetched $refetched"
+	[ "$fetched" -ge 16 ] || return
+	case $1 in
+	ring) [ $slots -ge 16 ] && [ "$spilled" -eq 0 ] && [ "$refetched" -eq 0 ] ;;
+	fleece) [ $slots -eq 0 ] && [ "$spilled" -ge 16 ] && [ "$refetched" -ge 16 ] ;;
+	auto) [ $slots -ge 16 ] && [ "$spilled" -ge 16 ] && [ "$refetched" -ge 16 ] ;;
+	esac
+}
 
 for seed in "${seeds[@]}"; do
-	start_load "$seed" /dev/mapper/d0 /dev/mapper/d1 -- --fill-percent 80 --threads 8 \
-		--discard-percent 3 --zero-percent 3 --log "$WORK/log"
-	freeze 0 1
-	check "seed $seed: backup" "$VMACTL" backup --disk a=/dev/mapper/d0 --disk b=/dev/mapper/d1 \
-		--slots 128 --suspended --output "$WORK/archive" --json-summary "$WORK/summary"
-	guest=$(summary chunks_guest) fetched=$(summary chunks_fetched)
-	check "seed $seed: guest sees its own writes" stop_load
-	check "seed $seed: the archive is well-formed" "$VMAREAD" check "$WORK/archive"
-	check "seed $seed: it equals both snapshots" "$VMAREAD" compare "$WORK/archive" \
-		a=/dev/mapper/s0 b=/dev/mapper/s1
-	# A run in which one side did nothing shows nothing.
-	check "seed $seed: both guest and FETCH pushed chunks ($guest, $fetched)" \
-		test "$guest" -ge 16 -a "$fetched" -ge 16
-	rm "$WORK/archive"
-	drop_snapshot 0
-	drop_snapshot 1
+	for policy in "${policies[@]}"; do
+		name="seed $seed, $policy"
+		slow=()
+		[ "$policy" = ring ] || slow=(--bwlimit "$SLOW_BYTES")
+		start_load "$seed" /dev/mapper/d0 /dev/mapper/d1 -- --fill-percent 80 --threads 8 \
+			--discard-percent 3 --zero-percent 3 --log "$WORK/log"
+		freeze 0 1
+		check "$name: backup" "$VMACTL" backup --disk a=/dev/mapper/d0 --disk b=/dev/mapper/d1 \
+			--policy "$policy" --slots $SLOW_SLOTS "${slow[@]}" --suspended \
+			--output "$WORK/archive" --json-summary "$WORK/summary"
+		check "$name: guest sees its own writes" stop_load
+		check "$name: the archive is well-formed" "$VMAREAD" check "$WORK/archive"
+		check "$name: it equals both snapshots" "$VMAREAD" compare "$WORK/archive" \
+			a=/dev/mapper/s0 b=/dev/mapper/s1
+		"$VMAREAD" extract "$WORK/archive" "$WORK/images" >/dev/null
+		check "$name: the load's log says that it is from one instant" "$GUESTLOAD" check \
+			--log "$WORK/log" "$WORK/images/disk-a.raw" "$WORK/images/disk-b.raw"
+		check "$name: all destinations were used" used "$policy"
+		diag "$name: $(<"$WORK/out")"
+		check "$name: nothing is left on the fleece devices" wait_for "$SETTLE" takes_nothing f0
+		check "$name: nor on the other" wait_for "$SETTLE" takes_nothing f1
+		check_eq "$name: which status agrees with" \
+			"$(field d0 fleece_used) $(field d1 fleece_used)" "0 0"
+		rm -r "$WORK/archive" "$WORK/images"
+		drop_snapshot 0
+		drop_snapshot 1
+	done
 done

@@ -1,0 +1,128 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Fleece devices of all shapes: larger, coarser, with and without discard, with a partial chunk
+# at the end.  What went there comes back as it was, and nothing of it stays.
+# needs: disks=2x256M
+. "$BED_TOP/tests/vm/lib.sh"
+. "$BED_TOP/tests/vm/lib-fleece.sh"
+plan 53
+
+# 8 MiB and a piece of a chunk that is no multiple of 4096 bytes.
+sectors=16427
+chunks=129
+load_target
+piece origin /dev/vda 0 $sectors
+
+# shape NAME DISK: everything is overwritten while nobody reads.
+shape() {
+	local name=$1 d=$2
+
+	disk_fill "/dev/mapper/$d" 1
+	dd if="/dev/mapper/$d" of="$WORK/before" bs=1M iflag=direct status=none
+	session_start --policy fleece --slots 8 --out "$WORK/image" "/dev/mapper/$d"
+	check "$name: all is overwritten" disk_fill "/dev/mapper/$d" 2
+	check_eq "$name: every chunk went to the fleece device" \
+		"$(field "$d" guest) $(field "$d" spilled) $(left "$d")" "$chunks $chunks $chunks"
+	check "$name: and takes space there" field_above "$d" fleece_used $((sectors - 1))
+	session_end
+	check_eq "$name: the reader gets all" "$session_status" 0
+	check "$name: as it was" cmp "$WORK/before" "$WORK/image"
+	check "$name: fleece_used is 0 then" wait_for "$SETTLE" field_is "$d" fleece_used 0
+	check_eq "$name: status" "$(field "$d" refetched) $(reason "$d")" "$chunks none 0 -"
+	rm "$WORK/before" "$WORK/image"
+}
+
+# limits DEVICE: what a guest sees of it.
+limits() {
+	local node
+
+	node=/sys/dev/block/$(dmsetup info -c --noheadings --separator : -o major,minor "$1")/queue
+	grep -H . "$node"/{*_block_size,*_io_size,max_*sectors_kb,max_segment*} \
+		"$node"/{discard_*,write_*_max_bytes,dma_alignment,fua,write_cache,zoned} |
+		sed 's,.*/queue/,,'
+}
+
+disk plain /dev/mapper/origin
+limits plain >"$WORK/limits"
+diag "$(wc -l <"$WORK/limits") limits compared"
+
+# --- a larger one, with discard ---
+piece larger /dev/vdb 0 40000
+disk d /dev/mapper/origin 2 fleece /dev/mapper/larger
+dev=$(dmsetup info -c --noheadings --separator : -o major,minor larger)
+check "its table line names it" grep -q " 2 fleece $dev\$" <(dm_table d)
+check "and can be loaded again" dmsetup reload d --table "$(dm_table d)"
+dmsetup clear d
+limits d >"$WORK/with"
+check "the guest sees the origin's limits" cmp "$WORK/limits" "$WORK/with"
+before=$(_disk_stat /dev/vdb 13)
+shape "larger" d
+check "larger: all of it was discarded" \
+	test $(($(_disk_stat /dev/vdb 13) - before)) -ge $((sectors))
+check "larger: what lies behind the origin's size was not written" cmp -n $(((40000 - 17000) * 512)) \
+	-i $((17000 * 512)):0 /dev/mapper/larger /dev/zero
+
+# --- no discard: one leg of it is a target that has none ---
+dm_create rigid "0 20000 linear /dev/vdb 0
+20000 64 error"
+disk d /dev/mapper/origin 2 fleece /dev/mapper/rigid
+shape "without discard" d
+
+# --- larger blocks than the origin ---
+in_memory coarse 16M --sector-size 4096
+# shellcheck disable=SC2154 # in_memory sets it
+disk d /dev/mapper/origin 2 fleece "$coarse"
+limits d >"$WORK/with"
+check "blocks of 4096: the guest sees the origin's limits" cmp "$WORK/limits" "$WORK/with"
+shape "blocks of 4096" d
+check "blocks of 4096: nothing stays there" wait_for "$SETTLE" takes_nothing coarse
+
+# A reader that dies leaves nothing either.
+session_start --policy fleece --slots 8 /dev/mapper/d
+"$BURST" write /dev/mapper/d 7 0 4096 32 $CHUNK >"$WORK/burst"
+check "32 chunks are there" test "$(field d fleece_used)" -eq $((32 * 128))
+check "on the device, too" test "$(memory_taken coarse)" -ge $((32 * CHUNK))
+session_kill
+check "a killed session: nothing stays" wait_for "$SETTLE" takes_nothing coarse
+check "and the disk is idle" wait_for "$SETTLE" field_is d vmabackup idle
+check "fleece_used is 0" field_is d fleece_used 0
+
+# --- a thin pool with blocks of four chunks ---
+piece meta /dev/vdb 100000 8192
+piece data /dev/vdb 120000 65536
+thin_pool pool /dev/mapper/meta /dev/mapper/data 512
+thin pool thin 0 $sectors
+disk d /dev/mapper/origin 2 fleece /dev/mapper/thin
+limits d >"$WORK/with"
+check "thin: the guest sees the origin's limits" cmp "$WORK/limits" "$WORK/with"
+shape "thin" d
+check "thin: the pool's blocks are free again" wait_for "$SETTLE" pool_empty pool
+session_start --policy fleece --slots 8 /dev/mapper/d
+# One chunk in each block.
+"$BURST" write /dev/mapper/d 7 0 4096 16 $((4 * CHUNK)) >"$WORK/burst"
+check "thin: 16 of its blocks are used" test "$(pool_used pool)" -eq 16
+session_kill
+check "thin: a killed session gives them back" wait_for "$SETTLE" pool_empty pool
+
+# --- what is no fleece device ---
+refused() {
+	local name=$1
+
+	shift
+	try dmsetup create bad --table "0 $sectors vmabackup $*"
+	if [ "$status" -eq 0 ]; then
+		not_ok "$name is refused" "it was not: $*"
+	else
+		ok "$name is refused"
+	fi
+	dmsetup remove bad 2>/dev/null || true
+}
+piece small /dev/vdb 300000 $((sectors - 1))
+refused "a smaller fleece device" /dev/mapper/origin 2 fleece /dev/mapper/small
+refused "the origin as its own" /dev/mapper/origin 2 fleece /dev/mapper/origin
+refused "one that is not there" /dev/mapper/origin 2 fleece /dev/nonesuch
+refused "none" /dev/mapper/origin 1 fleece
+refused "two" /dev/mapper/origin 4 fleece /dev/mapper/larger fleece /dev/mapper/rigid
+refused "an unknown on_cbw_error" /dev/mapper/origin 2 on_cbw_error break
+disk d /dev/mapper/origin 2 on_cbw_error break-guest-write
+check "on_cbw_error is printed" grep -q ' 2 on_cbw_error break-guest-write$' <(dm_table d)

@@ -1,0 +1,113 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# A fleece device that is slow or hangs: break-snapshot lets the guest's write go before it is
+# there, break-guest-write waits for it, both no longer than cbw_timeout; what is under way is
+# waited for when a session ends.
+# needs: disks=2x256M
+. "$BED_TOP/tests/vm/lib.sh"
+. "$BED_TOP/tests/vm/lib-fleece.sh"
+plan 40
+
+SLOW=1500
+
+load_target
+piece origin /dev/vda 0 16384
+piece store /dev/vdb 0 16384
+awkward fleece /dev/mapper/store
+disk d /dev/mapper/origin 2 fleece /dev/mapper/fleece
+d=/dev/mapper/d
+
+# begin POLICY ON-CBW-ERROR [OPTION...]
+begin() {
+	local policy=$1 error=$2
+
+	shift 2
+	"$BURST" write $d 1 0 1048576 8 1048576 >/dev/null
+	dd if=$d of="$WORK/before" bs=1M iflag=direct status=none
+	session_start --policy "$policy" --on-cbw-error "$error" --slots 64 "$@" \
+		--out "$WORK/image" $d
+}
+
+over() {
+	check "$1: the disk is idle" wait_for "$SETTLE" field_is d vmabackup idle
+	check_eq "$1: nothing is held, copied or stored" \
+		"$(field d held) $(field d copying) $(field d fleece_used)" "0 0 0"
+}
+
+complete() {
+	session_end
+	check_eq "$1: the reader gets all" "$session_status" 0
+	check "$1: as it was" cmp "$WORK/before" "$WORK/image"
+	over "$1"
+}
+
+# --- slow ---
+behave fleece 0 $SLOW
+name="slow, break-snapshot"
+begin fleece break-snapshot
+check "$name: 8 writes" "$BURST" write $d 2 0 4096 8 $CHUNK
+cp "$WORK/out" "$WORK/burst"
+check "$name: do not wait for the fleece device" test "$(slowest burst 0)" -lt $SLOW
+check "$name: which is written meanwhile" field_above d copying 0
+complete "$name"
+
+name="slow, break-guest-write"
+begin fleece break-guest-write
+check "$name: 8 writes" "$BURST" write $d 2 0 4096 8 $CHUNK
+cp "$WORK/out" "$WORK/burst"
+check "$name: wait until it is there" test "$(quickest burst 0)" -ge $SLOW
+complete "$name"
+
+name="slow, auto"
+begin auto break-snapshot
+# As many as there are slots, and more.
+check "$name: writes to all chunks" "$BURST" write $d 2 0 4096 128 $CHUNK
+cp "$WORK/out" "$WORK/burst"
+diag "spilled $(field d spilled) of $(field d guest), slowest write $(slowest burst 0) ms"
+check "$name: some went to slots, some to the fleece device" \
+	test "$(field d spilled)" -ge 32 -a "$(field d guest)" -eq 128
+complete "$name"
+
+# --- hanging ---
+behave fleece 0 0
+name="hanging, break-snapshot"
+begin fleece break-snapshot --timeout-ms 2000
+dmsetup suspend --noflush --nolockfs fleece
+check "$name: no write fails" timeout 60 "$BURST" write $d 2 0 4096 64 $CHUNK
+cp "$WORK/out" "$WORK/burst"
+check "$name: none waits for much longer than cbw_timeout" test "$(slowest burst 0)" -lt 6000
+check_eq "$name: that breaks the session" "$(field d vmabackup) $(reason d | cut -d' ' -f1)" \
+	"broken timeout"
+check "$name: what was written is there" "$BURST" check $d 2 0 4096 64 $CHUNK
+check "$name: writes go on" "$BURST" write $d 3 0 4096 128 $CHUNK
+# Its end must wait for the device; the guest does not.
+touch "$WORK/session-go"
+check "$name: likewise while the session ends" "$BURST" write $d 4 0 4096 128 $CHUNK
+dmsetup resume fleece
+session_end
+check_eq "$name: the reader is told" "$session_status $(session_said reason)" "1 1"
+over "$name"
+
+name="hanging, break-guest-write"
+begin fleece break-guest-write --timeout-ms 2000
+dmsetup suspend --noflush --nolockfs fleece
+try timeout 60 "$BURST" write $d 5 0 4096 8 $CHUNK
+cp "$WORK/out" "$WORK/burst"
+check_eq "$name: the writes fail" "$(errors burst)" "8 EIO"
+check "$name: after cbw_timeout" \
+	test "$(quickest burst EIO)" -ge 1990 -a "$(slowest burst EIO)" -lt 6000
+check_eq "$name: the session lives" "$(field d vmabackup) $(reason d)" "armed none 0 -"
+dmsetup resume fleece
+check "$name: when it works again, so do writes" "$BURST" write $d 6 0 4096 16 $CHUNK
+complete "$name"
+
+# A reader that dies meanwhile.
+name="killed"
+begin fleece break-snapshot --timeout-ms 20000
+dmsetup suspend --noflush --nolockfs fleece
+check "$name: writes" timeout 60 "$BURST" write $d 7 0 4096 8 $CHUNK
+kill -9 "$session_pid"
+check "$name: the guest goes on" timeout 60 "$BURST" write $d 8 0 4096 128 $CHUNK
+dmsetup resume fleece
+wait "$session_pid" || true
+over "$name"

@@ -1,0 +1,77 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# An origin that can be written but not read: under break-snapshot the guest does not notice and
+# the session breaks; under break-guest-write the writes fail that would have lost the old data,
+# and the session lives.  FETCH's own error always breaks it.  Whatever the policy.
+# needs: disks=2x256M
+. "$BED_TOP/tests/vm/lib.sh"
+. "$BED_TOP/tests/vm/lib-fleece.sh"
+plan 60
+
+load_target
+piece disk /dev/vda 0 16384
+piece store /dev/vdb 0 16384
+awkward origin /dev/mapper/disk
+disk d /dev/mapper/origin 2 fleece /dev/mapper/store
+d=/dev/mapper/d
+
+# begin POLICY ON-CBW-ERROR
+begin() {
+	behave origin 0 0
+	"$BURST" write $d 1 0 1048576 8 1048576 >/dev/null
+	dd if=$d of="$WORK/before" bs=1M iflag=direct status=none
+	session_start --policy "$1" --on-cbw-error "$2" --slots 8 --out "$WORK/image" $d
+}
+
+# over NAME
+over() {
+	check "$1: the disk is idle" wait_for "$SETTLE" field_is d vmabackup idle
+	check_eq "$1: nothing is held, copied or stored" \
+		"$(field d held) $(field d copying) $(field d fleece_used)" "0 0 0"
+}
+
+for policy in ring fleece auto; do
+	name="$policy, break-snapshot"
+	begin $policy break-snapshot
+	dmesg -C
+	behave origin fail 0
+	check "$name: no write fails" "$BURST" write $d 2 $((3 * CHUNK)) 4096 8 $CHUNK
+	check_eq "$name: the session has broken" "$(field d vmabackup)" broken
+	# The first to fail is one of these chunks.
+	check "$name: status tells why, and where" \
+		grep -qE '^read-error 5 (384|512|640|768|896|1024|1152|1280)$' <(reason d)
+	check "$name: the log, too" grep -q 'vmabackup: .*read' <(dmesg)
+	session_end
+	check_eq "$name: the reader is told" \
+		"$session_status $(session_said reason) $(session_said error)" "1 2 5"
+	behave origin 0 0
+	check "$name: what was written is there" "$BURST" check $d 2 $((3 * CHUNK)) 4096 8 $CHUNK
+	over "$name"
+
+	name="$policy, break-guest-write"
+	begin $policy break-guest-write
+	behave origin fail 0
+	try "$BURST" write $d 2 $((3 * CHUNK)) 4096 8 $CHUNK
+	cp "$WORK/out" "$WORK/burst"
+	check_eq "$name: the writes fail" "$(errors burst)" "8 EIO"
+	check_eq "$name: and are counted" "$(field d failed)" 8
+	check_eq "$name: the session lives, and needs all" \
+		"$(field d vmabackup) $(left d) $(reason d)" "armed 128 none 0 -"
+	behave origin 0 0
+	check "$name: nothing was written" "$BURST" check $d 1 $((3 * CHUNK)) 4096 8 $CHUNK
+	check "$name: once it can be read, writes go" \
+		"$BURST" write $d 3 $((3 * CHUNK)) 4096 4 $CHUNK
+	session_end
+	check_eq "$name: the reader gets all" "$session_status" 0
+	check "$name: as it was" cmp "$WORK/before" "$WORK/image"
+	over "$name"
+done
+
+name="FETCH, break-guest-write"
+begin auto break-guest-write
+behave origin fail 0
+session_end
+check_eq "$name: its own error breaks the session" \
+	"$session_status $(session_said reason) $(session_said error)" "1 2 5"
+over "$name"
+behave origin 0 0
