@@ -7,7 +7,7 @@
 . "$BED_TOP/tests/vm/lib-fleece.sh"
 plan 33
 
-# What the kernel may take meanwhile, KiB: nothing that grows with the disk (16384 chunks of 64 KiB).
+# What the kernel may take meanwhile, KiB: nothing that grows with the disk (16384 chunks).
 MAY_TAKE=16384
 
 load_target
