@@ -96,6 +96,15 @@ long-kill:
 bench-stall: setup
 	+@$(MAKE) --no-print-directory modules userspace test-tools
 	@$(TOP)/tests/bench/stall
+#: make soak             everything at once, at random, for MINUTES=30, by SEED
+MINUTES ?= 30
+# For what it judges, and a round that has begun when time is up.
+SOAK_SPARE := 900
+soak:
+	@echo "seed $(SEED)"
+	@VMAB_TEST_SOAK_SECONDS=$$(($(MINUTES) * 60)) VMAB_TEST_SEED=$(SEED) \
+		VMAB_TEST_TIMEOUT=$$(($(MINUTES) * 60 + $(SOAK_SPARE))) \
+		TESTS=soak-everything $(TOP)/tests/run vm
 #: make demo             shows a backup of a busy disk, from nothing
 demo: setup
 	+@$(MAKE) --no-print-directory modules userspace test-tools
@@ -116,4 +125,4 @@ clean:
 	rm -rf $(VMAB_BUILD)
 
 .PHONY: all help setup links modules sparse userspace userspace-san test-tools \
-	unit check-vm check bench-stall long-exact long-kill style vm-shell demo install clean
+	unit check-vm check bench-stall long-exact long-kill soak style vm-shell demo install clean

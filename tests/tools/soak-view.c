@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* soak: the actor that freezes disks by message and reads views of them. */
+#include "soak.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PIECE		(256u << 10)
+#define PIECES		((GUEST_MIB << 20) / PIECE)
+/* Pieces that are read twice: a view does not change. */
+#define AGAIN_PERCENT	15
+#define PAUSE_MS	1500
+
+static void *buffer[2];
+
+/* Arms all disks of the mask at one instant and makes their views; 0 or an errno. */
+static int freeze(unsigned int mask, unsigned int *armed, unsigned int *made)
+{
+	char name[24], view[24], params[64];
+	int r = 0, r2;
+
+	for (unsigned int d = 0; d < NR_DISKS; d++) {
+		if (!(mask & 1u << d))
+			continue;
+		pthread_mutex_lock(&shared->disk_lock[d]);
+		disk_name(name, "", d);
+		r2 = dm_suspend(name, percent(50));
+		if (r2 && r2 != -EINVAL)
+			problem("suspend of %s failed: %s", name, strerror(-r2));
+	}
+	for (unsigned int d = 0; d < NR_DISKS && !r; d++) {
+		if (!(mask & 1u << d))
+			continue;
+		disk_name(name, "", d);
+		r = dm_message(name, "arm");
+		if (!r)
+			*armed |= 1u << d;
+	}
+	for (unsigned int d = 0; d < NR_DISKS && !r; d++) {
+		if (!(mask & 1u << d))
+			continue;
+		disk_name(view, "view", d);
+		snprintf(params, sizeof(params), "/dev/mapper/soak%u", d);
+		r = dm_make(view, shared->sectors[d], "vmabackup-view", params, true);
+		if (!r)
+			*made |= 1u << d;
+	}
+	for (unsigned int d = NR_DISKS; d-- > 0;) {
+		if (!(mask & 1u << d))
+			continue;
+		disk_name(name, "", d);
+		r2 = dm_resume(name, false);
+		if (r2)
+			problem("resume of %s failed: %s", name, strerror(-r2));
+		pthread_mutex_unlock(&shared->disk_lock[d]);
+	}
+	return -r;
+}
+
+/* One piece of a view into the image; 0 or an errno. */
+static int read_piece(unsigned int disk, int view, int image, unsigned int piece)
+{
+	off_t at = (off_t)piece * PIECE;
+
+	if (pread(view, buffer[0], PIECE, at) != (ssize_t)PIECE)
+		return errno ? errno : EIO;
+	if (percent(AGAIN_PERCENT)) {
+		sleep_ms(below(20));
+		if (pread(view, buffer[1], PIECE, at) != (ssize_t)PIECE)
+			return errno ? errno : EIO;
+		if (memcmp(buffer[0], buffer[1], PIECE))
+			problem("the view of disk %u changed at offset %llu", disk,
+				(unsigned long long)at);
+	}
+	if (pwrite(image, buffer[0], PIECE, at) != (ssize_t)PIECE)
+		die("writing an image: %s", strerror(errno));
+	return 0;
+}
+
+/* What the guest can write of a view, in any order; 0 or an errno. */
+static int read_view(unsigned int disk, const char *path)
+{
+	unsigned int order[PIECES];
+	char node[48], view[24];
+	int fd, image, r = 0;
+
+	disk_name(view, "view", disk);
+	snprintf(node, sizeof(node), "/dev/mapper/%s", view);
+	fd = open(node, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	if (fd < 0)
+		return errno;
+	image = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (image < 0)
+		die("%s: %s", path, strerror(errno));
+	for (unsigned int i = 0; i < PIECES; i++) {
+		unsigned int k = (unsigned int)below(i + 1);
+
+		order[i] = order[k];
+		order[k] = i;
+	}
+	errno = 0;
+	for (unsigned int i = 0; i < PIECES && !r && !shared->stop; i++) {
+		r = read_piece(disk, fd, image, order[i]);
+		if (percent(30))
+			sleep_ms(below(30));
+	}
+	if (!r && shared->stop)
+		r = EINTR;
+	close(image);
+	close(fd);
+	return r;
+}
+
+/* Views first or disks first: both must be safe. */
+static void thaw(unsigned int armed, unsigned int made)
+{
+	bool view_first = percent(50);
+	char name[24], line[512];
+	int r;
+
+	for (unsigned int pass = 0; pass < 2; pass++) {
+		for (unsigned int d = 0; d < NR_DISKS; d++) {
+			if ((pass == 0) == view_first && made & 1u << d) {
+				disk_name(name, "view", d);
+				r = dm_remove(name);
+				if (r)
+					problem("removal of %s failed: %s", name, strerror(-r));
+			}
+			if ((pass == 0) != view_first && armed & 1u << d) {
+				disk_name(name, "", d);
+				/* Unless it broke meanwhile. */
+				if (!dm_status(name, line, sizeof(line)) &&
+				    strstr(line, "vmabackup armed")) {
+					uint64_t n = status_number(line, "spilled");
+
+					count(N_CHUNKS_SPILLED, n == UINT64_MAX ? 0 : n);
+				}
+				dm_message(name, "disarm");
+			}
+		}
+	}
+}
+
+static void one_view(int actor, uint64_t nr)
+{
+	unsigned int mask = 1 + (unsigned int)below(3), armed = 0, made = 0, whole = 0;
+	struct kept k = { .view = true };
+	char path[160];
+	int r, reads = 0;
+
+	doing(actor, "freezing disks %#x", mask);
+	r = freeze(mask, &armed, &made);
+	count(N_ARMS, (uint64_t)__builtin_popcount(armed));
+	snprintf(k.path, sizeof(k.path), "%s/view.%llu", config.work, (unsigned long long)nr);
+	if (r) {
+		/* Resumed by somebody else, in a session, without fleece, another target. */
+		if (r != EAGAIN && r != EBUSY && r != ENODEV && r != EINVAL && r != ENXIO)
+			problem("freezing disks %#x: %s", mask, strerror(r));
+		count(N_ARMS_REFUSED, 1);
+	}
+	for (unsigned int d = 0; d < NR_DISKS && !r; d++) {
+		if (!(mask & 1u << d))
+			continue;
+		doing(actor, "reading the view of disk %u", d);
+		snprintf(path, sizeof(path), "%s.%u", k.path, d);
+		reads = read_view(d, path);
+		if (!reads) {
+			whole |= 1u << d;
+			count(N_VIEWS, 1);
+			continue;
+		}
+		unlink(path);
+		if (reads == EIO)
+			count(N_VIEWS_BROKEN, 1);
+		else if (reads != EINTR)
+			problem("reading the view of disk %u: %s", d, strerror(reads));
+	}
+	doing(actor, "thawing disks %#x", armed);
+	thaw(armed, made);
+	idle(actor);
+	k.disks = whole;
+	if (whole && !keep(&k)) {
+		for (unsigned int d = 0; d < NR_DISKS; d++) {
+			snprintf(path, sizeof(path), "%s.%u", k.path, d);
+			unlink(path);
+		}
+	}
+}
+
+void act_view(int actor)
+{
+	for (int i = 0; i < 2; i++)
+		if (posix_memalign(&buffer[i], 4096, PIECE))
+			die("out of memory");
+	for (uint64_t nr = 0; !shared->stop; nr++) {
+		sleep_ms(below(PAUSE_MS));
+		one_view(actor, nr);
+	}
+}

@@ -1,0 +1,52 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Two disks under load, and at random: suspends of both kinds, reloads, other tables, resizes,
+# origins and fleece devices that hang or fail, backups by all policies that run, stop, break
+# and are killed, views.  No write is lost, nothing hangs, and every archive and view that was
+# completed shows one instant.
+# VMAB_TEST_SOAK_SECONDS: how long (three minutes), VMAB_TEST_SEED: of the choices.
+# needs: disks=2x48M+2x64M mem=2G timeout=2400
+. "$BED_TOP/tests/vm/lib.sh"
+seconds=${VMAB_TEST_SOAK_SECONDS:-180}
+seed=${VMAB_TEST_SEED:-1}
+# By then each kind of event must have come at least once.
+LONG=150
+plan 4
+
+count_of() {
+	sed -n "s/^$1: //p" "$WORK/counts"
+}
+
+# happened NAME...
+happened() {
+	local name
+
+	for name in "$@"; do
+		[ "$(count_of "$name")" -gt 0 ] || {
+			echo "none: $name"
+			return 1
+		}
+	done
+}
+
+load_target
+modprobe dm-flakey
+modprobe dm-delay
+diag "seed $seed, $seconds seconds"
+try "$BED_BUILD/tests/soak" --seed "$seed" --seconds "$seconds" --vmactl "$VMACTL" \
+	--guestload "$BED_BUILD/tests/guestload" --vmaread "$BED_TOP/tests/oracle/vmaread.py" \
+	--work "$WORK" --origin /dev/vda --origin /dev/vdb --fleece /dev/vdc --fleece /dev/vdd
+cp "$WORK/out" "$WORK/counts"
+diag "$(cat "$WORK/counts")"
+check_eq "nothing was lost, hung, or of two instants (seed $seed)" "$status" 0
+check "disks were disturbed, vmactl killed" happened suspends 'suspends without flush' \
+	'kills of vmactl' 'guest writes'
+check "archives were judged" happened 'backups complete' 'archives judged'
+if [ "$seconds" -ge $LONG ]; then
+	check "and everything else happened" happened 'reloads by our own table' resizes \
+		'failures of a fleece device' 'slow fleece devices' 'backups broken' \
+		'instants of views judged' 'chunks of guests by ring' 'chunks of guests by fleece' \
+		'chunks back from fleece' 'chunks by fetch'
+else
+	skip "and everything else happened" "in $seconds seconds it need not"
+fi
