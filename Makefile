@@ -65,6 +65,10 @@ unit:
 #: make check-vm         tests in virtual machines; TESTS="glob ..." selects
 check-vm:
 	@$(TOP)/tests/run vm
+KERNELS ?= debian12 debian13 newest
+#: make check-kernels    the same on each of KERNELS="debian12 debian13 newest"
+check-kernels:
+	@KERNELS="$(KERNELS)" TESTS="$${TESTS:-*}" $(TOP)/tests/run kernels
 #: make check            setup, style, build and every test
 check:
 	@$(TOP)/tests/run check
@@ -111,18 +115,34 @@ demo: setup
 	@$(TOP)/tests/demo/run
 
 #: make install          module, vmactl and manual, below DESTDIR
-install: all
+install: all install-userspace
+	$(if $(BUILD_ROOT),$(error $(KVER) is not installed on this machine; KVER= chooses another))
 	+@$(call modules_make,modules_install CONFIG_MODULE_SIG_ALL= \
 		$(if $(DESTDIR),INSTALL_MOD_PATH=$(DESTDIR)))
 	$(if $(DESTDIR),,depmod $(KVER))
+
+#: make install-userspace  vmactl and manual only
+install-userspace: userspace
 	install -D -m 755 $(VMAB_BUILD)/userspace/vmactl/vmactl $(DESTDIR)$(sbindir)/vmactl
 	install -D -m 644 $(TOP)/Documentation/vmactl.8 $(DESTDIR)$(mandir)/man8/vmactl.8
 	install -D -m 644 $(TOP)/include/uapi/linux/dm-vmabackup.h \
 		$(DESTDIR)$(prefix)/include/linux/dm-vmabackup.h
 
+DKMS_VERSION = $(shell sed -n 's/^PACKAGE_VERSION="\(.*\)"$$/\1/p' $(TOP)/dkms.conf)
+DKMS_DIR = $(DESTDIR)/usr/src/dm-vmabackup-$(DKMS_VERSION)
+#: make install-dkms     the module's source for dkms; without DESTDIR also built, for KVER
+install-dkms:
+	$(if $(DESTDIR),,[ -z "$$(dkms status dm-vmabackup/$(DKMS_VERSION))" ] || \
+		dkms remove dm-vmabackup/$(DKMS_VERSION) --all)
+	rm -rf $(DKMS_DIR)
+	install -d $(DKMS_DIR)
+	cd $(TOP) && cp -r --preserve=mode Kbuild kernel include LICENSES dkms.conf $(DKMS_DIR)/
+	$(if $(DESTDIR),,dkms install --force dm-vmabackup/$(DKMS_VERSION) -k $(KVER))
+
 #: make clean            remove build/
 clean:
 	rm -rf $(VMAB_BUILD)
 
-.PHONY: all help setup links modules sparse userspace userspace-san test-tools \
-	unit check-vm check bench-stall long-exact long-kill soak style vm-shell demo install clean
+.PHONY: all help setup links modules sparse userspace userspace-san test-tools
+.PHONY: unit check-vm check check-kernels bench-stall long-exact long-kill soak style vm-shell
+.PHONY: demo install install-userspace install-dkms clean
