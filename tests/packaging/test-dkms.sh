@@ -42,7 +42,7 @@ fi
 
 build() {
 	in_own_mounts dkms build "dm-vmabackup/$version" -k "$KVER" \
-		--sourcetree "$work/root/usr/src" --dkmstree "$work/tree" || {
+		--sourcetree "$work/dest/usr/src" --dkmstree "$work/tree" || {
 		cat "$work"/tree/dm-vmabackup/*/build/make.log
 		return 1
 	}
@@ -65,8 +65,8 @@ no_warnings() {
 printf 'TAP version 13\n1..5\n'
 version=$(sed -n 's/^PACKAGE_VERSION="\(.*\)"$/\1/p' "$VMAB_TOP/dkms.conf")
 point "dkms.conf has vmactl's version" test "vmactl $version" = "$("$VMACTL" --version)"
-mkdir -p "$work/root" "$work/tree"
-point "the sources are laid out" make -C "$VMAB_TOP" install-dkms "DESTDIR=$work/root"
+mkdir -p "$work/dest" "$work/tree"
+point "the sources are laid out" make -C "$VMAB_TOP" install-dkms "DESTDIR=$work/dest"
 point "dkms builds the module" build
 point "it is for that kernel" module_is_for_kernel
 point "without a warning" no_warnings
