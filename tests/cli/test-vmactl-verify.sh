@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # "verify" takes what other readers take, and finds what is damaged or missing: exit status 3.
 . "$(dirname "$0")/lib.sh"
-plan 59
+plan 66
 
 make_good_archive good.vma
 vmactl 0 "a good archive" verify good.vma
@@ -32,11 +32,26 @@ vmactl 3 "garbage after the frame" verify garbage.zst
 (cat good.vma.zst; head -c 4 good.vma.zst) >half.zst
 vmactl 3 "a second frame that only begins" verify half.zst
 gzip -c good.vma >good.vma.gz
-vmactl 1 "gzip is not read" verify good.vma.gz
-vmactl 0 "but from a pipe" verify - < <(zcat good.vma.gz)
-printf '\211LZO\0\r\n\032\n' >good.vma.lzo
-vmactl 1 "lzo is not read" verify good.vma.lzo
-stderr_has "and the program named" "lzop -dc"
+vmactl 0 "compressed with gzip" verify good.vma.gz
+vmactl 0 "and from a pipe" verify - < <(cat good.vma.gz)
+head -c -5 good.vma.gz >cut.gz
+vmactl 3 "a member cut off" verify cut.gz
+stderr_has "is called truncated, too" "truncated"
+for how in "" -9 "-F" "-C --crc32" "--filter=1"; do
+	# shellcheck disable=SC2086
+	lzop -q $how -c good.vma >good.vma.lzo
+	case $how in
+	--filter*)
+		vmactl 1 "lzop's filters are refused" verify good.vma.lzo
+		stderr_has "and lzop named" "lzop -dc"
+		;;
+	*)
+		vmactl 0 "compressed with lzop $how" verify good.vma.lzo
+		;;
+	esac
+done
+lzop -q -c good.vma | head -c -3 >cut.lzo
+vmactl 3 "an lzo stream cut off" verify cut.lzo
 
 # --- what must be taken ---
 

@@ -1,76 +1,88 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The compressing side. */
-#include "codec/codec.h"
-
+/*
+ * The compressing side: gathers bytes into pieces, has them packed by the
+ * pipeline's threads, and writes them in order.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zstd.h>
 
+#include "codec/codec.h"
+#include "codec/compressor.h"
+#include "codec/pipeline.h"
 #include "libvma/text.h"
 
-/* Compressed bytes go out in pieces of this size: few system calls, little memory. */
-#define OUT_SIZE	(512u << 10)
+/* Jobs beyond those that are being packed: one that is filled, one that is written. */
+#define EXTRA_JOBS	2
+
+struct piece {
+	uint8_t *in;		/* CODEC_PIECE_MAX bytes */
+	size_t in_used;
+	uint8_t *out;		/* room bytes */
+	size_t out_used;
+};
 
 struct encoder {
 	struct codec_options options;
 	codec_write_fn write;
 	void *ctx;
-	ZSTD_CCtx *zstd;	/* NULL: bytes pass through */
-	uint8_t *out;		/* OUT_SIZE bytes */
-	size_t used;
+	const struct compressor *compressor;	/* NULL: bytes pass through */
+	void *stream;
+	struct pipeline *pipeline;
+	void **states;				/* by worker */
+	unsigned int nr_states;
+	struct piece *pieces;			/* by job */
+	unsigned int nr_pieces;
+	size_t room;
+	bool any;				/* a piece was submitted */
 	int failed;		/* the first failure; a broken stream stays broken */
 };
 
-int codec_parse(const char *text, struct codec_options *o, struct vma_error *err)
-{
-	const char *level;
-	long value;
-	char *end;
+static const struct compressor *const compressors[] = {
+	[CODEC_ZSTD] = &compressor_zstd,
+	[CODEC_GZIP] = &compressor_gzip,
+	[CODEC_LZO] = &compressor_lzo,
+};
 
-	if (strcmp(text, "none") == 0) {
-		o->kind = CODEC_NONE;
-		o->level = 0;
-		return 0;
-	}
-	if (strcmp(text, "zstd") == 0) {
-		o->kind = CODEC_ZSTD;
-		o->level = 0;
-		return 0;
-	}
-	if (strncmp(text, "zstd:", 5) != 0)
-		return vma_fail(err, -EINVAL,
-				"unknown compression \"%s\": use none, zstd or zstd:LEVEL",
-				vma_quote(text));
-	level = text + 5;
-	errno = 0;
-	value = strtol(level, &end, 10);
-	if (*level < '0' || *level > '9' || *end || errno || value < 1 || value > ZSTD_maxCLevel())
-		return vma_fail(err, -EINVAL, "zstd level \"%s\" is not a number from 1 to %d",
-				vma_quote(level), ZSTD_maxCLevel());
-	o->kind = CODEC_ZSTD;
-	o->level = value;
+/* In a thread of the pipeline's. */
+static int pack(void *ctx, unsigned int worker, unsigned int job, struct vma_error *err)
+{
+	struct encoder *e = ctx;
+	struct piece *p = &e->pieces[job];
+	ssize_t n = e->compressor->pack(e->states[worker], p->in, p->in_used, p->out, e->room, err);
+
+	if (n < 0)
+		return n;
+	p->out_used = n;
 	return 0;
 }
 
-static int zstd_setup(struct encoder *e, struct vma_error *err)
+/* All memory is taken here: the caller may lock what it has, and go without more later. */
+static int set_up(struct encoder *e, struct vma_error *err)
 {
-	int level = e->options.level ? e->options.level : ZSTD_CLEVEL_DEFAULT;
-	size_t ret;
+	unsigned int threads = e->options.threads;
+	int ret = 0;
 
-	e->zstd = ZSTD_createCCtx();
-	e->out = malloc(OUT_SIZE);
-	if (!e->zstd || !e->out)
+	e->nr_states = threads ? threads : 1;
+	e->nr_pieces = threads ? threads + EXTRA_JOBS : 1;
+	e->room = e->compressor->bound(CODEC_PIECE_MAX);
+	e->states = calloc(e->nr_states, sizeof(*e->states));
+	e->pieces = calloc(e->nr_pieces, sizeof(*e->pieces));
+	if (!e->states || !e->pieces)
 		return vma_fail(err, -ENOMEM, "out of memory");
-	ret = ZSTD_CCtx_setParameter(e->zstd, ZSTD_c_compressionLevel, level);
-	if (!ZSTD_isError(ret))
-		ret = ZSTD_CCtx_setParameter(e->zstd, ZSTD_c_checksumFlag, 1);
-	if (ZSTD_isError(ret))
-		return vma_fail(err, -EINVAL, "zstd level %d: %s", level, ZSTD_getErrorName(ret));
-	/* A library that was built without threads refuses this: then it is the caller's thread. */
-	if (e->options.threads)
-		ZSTD_CCtx_setParameter(e->zstd, ZSTD_c_nbWorkers, e->options.threads);
-	return 0;
+	for (unsigned int i = 0; i < e->nr_states && !ret; i++)
+		ret = e->compressor->open(&e->states[i], e->options.level, err);
+	for (unsigned int i = 0; i < e->nr_pieces && !ret; i++) {
+		e->pieces[i].in = malloc(CODEC_PIECE_MAX);
+		e->pieces[i].out = malloc(e->room);
+		if (!e->pieces[i].in || !e->pieces[i].out)
+			ret = vma_fail(err, -ENOMEM, "out of memory");
+	}
+	if (!ret)
+		ret = pipeline_new(&e->pipeline, threads, e->nr_pieces, pack, e, err);
+	if (!ret && e->compressor->begin)
+		ret = e->compressor->begin(&e->stream, e->options.level, e->write, e->ctx, err);
+	return ret;
 }
 
 int encoder_new(struct encoder **out, const struct codec_options *o, codec_write_fn write,
@@ -84,8 +96,9 @@ int encoder_new(struct encoder **out, const struct codec_options *o, codec_write
 	e->options = *o;
 	e->write = write;
 	e->ctx = ctx;
-	if (o->kind == CODEC_ZSTD)
-		ret = zstd_setup(e, err);
+	e->compressor = compressors[o->kind];
+	if (e->compressor)
+		ret = set_up(e, err);
 	if (ret) {
 		encoder_free(e);
 		return ret;
@@ -94,50 +107,85 @@ int encoder_new(struct encoder **out, const struct codec_options *o, codec_write
 	return 0;
 }
 
-static int flush_out(struct encoder *e, struct vma_error *err)
+/* Writes the oldest piece that is packed; 1 if there was one. */
+static int write_oldest(struct encoder *e, bool wait, struct vma_error *err)
 {
-	struct iovec iov = { .iov_base = e->out, .iov_len = e->used };
+	int job = pipeline_oldest(e->pipeline, wait), ret;
+	struct piece *p;
+	struct iovec iov;
 
-	e->used = 0;
-	return iov.iov_len ? e->write(e->ctx, &iov, 1, err) : 0;
+	if (job < 0)
+		return 0;
+	p = &e->pieces[job];
+	ret = pipeline_result(e->pipeline, err);
+	if (ret)
+		return ret;
+	iov.iov_base = p->out;
+	iov.iov_len = p->out_used;
+	ret = iov.iov_len ? e->write(e->ctx, &iov, 1, err) : 0;
+	if (!ret && e->compressor->wrote)
+		ret = e->compressor->wrote(e->stream, p->out, p->out_used, p->in_used, err);
+	if (ret)
+		return ret;
+	p->in_used = 0;
+	pipeline_retire(e->pipeline);
+	return 1;
 }
 
-static int zstd_feed(struct encoder *e, const void *data, size_t len, ZSTD_EndDirective directive,
-		     struct vma_error *err)
-{
-	ZSTD_inBuffer in = { .src = data, .size = len };
-	size_t left;
-	int ret;
-
-	do {
-		ZSTD_outBuffer out = { .dst = e->out, .size = OUT_SIZE, .pos = e->used };
-
-		left = ZSTD_compressStream2(e->zstd, &out, &in, directive);
-		if (ZSTD_isError(left))
-			return vma_fail(err, -EIO, "zstd cannot compress: %s",
-					ZSTD_getErrorName(left));
-		e->used = out.pos;
-		if (e->used == OUT_SIZE) {
-			ret = flush_out(e, err);
-			if (ret)
-				return ret;
-		}
-	} while (directive == ZSTD_e_end ? left != 0 : in.pos < in.size);
-	return 0;
-}
-
-static int write_all(struct encoder *e, const struct iovec *iov, int iovcnt, struct vma_error *err)
+/* Packs what is in the piece being filled, and writes what is ready. */
+static int submit(struct encoder *e, struct vma_error *err)
 {
 	int ret;
 
-	if (!e->zstd)
-		return e->write(e->ctx, iov, iovcnt, err);
-	for (int i = 0; i < iovcnt; i++) {
-		ret = zstd_feed(e, iov[i].iov_base, iov[i].iov_len, ZSTD_e_continue, err);
+	pipeline_submit(e->pipeline);
+	e->any = true;
+	do
+		ret = write_oldest(e, pipeline_next(e->pipeline) < 0, err);
+	while (ret > 0);
+	return ret;
+}
+
+static struct piece *current(struct encoder *e)
+{
+	return &e->pieces[pipeline_next(e->pipeline)];
+}
+
+static int gather(struct encoder *e, const struct iovec *iov, int iovcnt, struct vma_error *err)
+{
+	struct piece *p = current(e);
+	size_t total = 0;
+	int ret;
+
+	for (int i = 0; i < iovcnt; i++)
+		total += iov[i].iov_len;
+	if (p->in_used && p->in_used + total > CODEC_PIECE_MAX) {
+		ret = submit(e, err);
 		if (ret)
 			return ret;
 	}
-	return 0;
+	for (int i = 0; i < iovcnt; i++) {
+		const uint8_t *from = iov[i].iov_base;
+		size_t left = iov[i].iov_len;
+
+		while (left) {
+			size_t n;
+
+			p = current(e);
+			n = CODEC_PIECE_MAX - p->in_used;
+			if (n > left)
+				n = left;
+			memcpy(p->in + p->in_used, from, n);
+			p->in_used += n;
+			from += n;
+			left -= n;
+			if (p->in_used < CODEC_PIECE_MAX)
+				continue;
+			ret = submit(e, err);
+			if (ret)
+				return ret;
+		}
+	}
+	return current(e)->in_used >= CODEC_PIECE_MIN ? submit(e, err) : 0;
 }
 
 static int broken(const struct encoder *e, struct vma_error *err)
@@ -149,19 +197,36 @@ int encoder_write(struct encoder *e, const struct iovec *iov, int iovcnt, struct
 {
 	if (e->failed)
 		return broken(e, err);
-	e->failed = write_all(e, iov, iovcnt, err);
+	if (e->compressor)
+		e->failed = gather(e, iov, iovcnt, err);
+	else
+		e->failed = e->write(e->ctx, iov, iovcnt, err);
 	return e->failed;
+}
+
+static int finish(struct encoder *e, struct vma_error *err)
+{
+	int ret = 0;
+
+	/* Even of nothing there is a piece, so that it is a stream at all. */
+	if (current(e)->in_used || !e->any)
+		ret = submit(e, err);
+	while (!ret && pipeline_pending(e->pipeline)) {
+		ret = write_oldest(e, true, err);
+		if (ret > 0)
+			ret = 0;
+	}
+	if (!ret && e->compressor->end)
+		ret = e->compressor->end(e->stream, e->write, e->ctx, err);
+	return ret;
 }
 
 int encoder_finish(struct encoder *e, struct vma_error *err)
 {
 	if (e->failed)
 		return broken(e, err);
-	if (!e->zstd)
-		return 0;
-	e->failed = zstd_feed(e, NULL, 0, ZSTD_e_end, err);
-	if (!e->failed)
-		e->failed = flush_out(e, err);
+	if (e->compressor)
+		e->failed = finish(e, err);
 	return e->failed;
 }
 
@@ -169,7 +234,16 @@ void encoder_free(struct encoder *e)
 {
 	if (!e)
 		return;
-	ZSTD_freeCCtx(e->zstd);
-	free(e->out);
+	pipeline_free(e->pipeline);
+	for (unsigned int i = 0; e->pieces && i < e->nr_pieces; i++) {
+		free(e->pieces[i].in);
+		free(e->pieces[i].out);
+	}
+	for (unsigned int i = 0; e->states && i < e->nr_states; i++)
+		e->compressor->close(e->states[i]);
+	if (e->compressor && e->compressor->free)
+		e->compressor->free(e->stream);
+	free(e->pieces);
+	free(e->states);
 	free(e);
 }

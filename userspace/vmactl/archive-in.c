@@ -77,6 +77,11 @@ int archive_in_open(struct archive_in **out, const char *path, int stop_fd, stru
 	in->stop_fd = stop_fd;
 	in->fd = open_fd(path, err);
 	ret = in->fd < 0 ? in->fd : decoder_new(&in->decoder, read_fd, in, err);
+	if (!ret) {
+		struct codec_options all = { .kind = decoder_kind(in->decoder) };
+
+		ret = decoder_start_threads(in->decoder, codec_threads(&all), err);
+	}
 	if (!ret)
 		ret = vma_reader_open(&in->reader, decoder_read, in->decoder, err);
 	if (ret) {

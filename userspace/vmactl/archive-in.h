@@ -2,7 +2,7 @@
 /*
  * archive-in: an archive that a command reads.
  *
- * Owns the file or standard input, the decoder and the reader on top of it.
+ * Owns the file or standard input, the decoder with its threads, and the reader on top.
  */
 #ifndef ARCHIVE_IN_H
 #define ARCHIVE_IN_H

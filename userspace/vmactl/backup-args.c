@@ -292,7 +292,6 @@ int backup_parse(struct backup *b, int argc, char **argv)
 	struct vma_error err;
 	int c;
 
-	b->opt.compress = "none";
 	while ((c = getopt_long(argc, argv, ":o:", options, NULL)) != -1) {
 		if (c == '?' || c == ':')
 			return option_error(&cmd_backup, c, argv);
@@ -305,6 +304,10 @@ int backup_parse(struct backup *b, int argc, char **argv)
 		return usage_error(&cmd_backup, "no --disk was given");
 	if (!b->opt.output || !b->opt.output[0])
 		return usage_error(&cmd_backup, "no --output was given");
+	if (!b->opt.compress) {
+		b->opt.codec.kind = codec_of_path(b->opt.output);
+		b->opt.compress = codec_name(b->opt.codec.kind);
+	}
 	if (b->opt.summary && !strcmp(b->opt.summary, b->opt.output))
 		return usage_error(&cmd_backup, "the summary would replace the archive");
 	if (check_names(b, &err))

@@ -7,7 +7,7 @@
  * backup-instant.c owns the moment of arming; backup-pump.c moves the chunks;
  * backup-rate.c limits how fast they are asked for; backup-summary.c tells how
  * it went. All of it runs in one thread; the kernel reads ahead into the slots
- * meanwhile, and zstd compresses in threads of its own.
+ * meanwhile, and the codec compresses in threads of its own.
  *
  * Functions return 0 or a negative errno with *err filled in, as the layers
  * below do.

@@ -32,16 +32,6 @@
  */
 #define THREAD_STACK	(1u << 20)
 
-/* Compressing threads at most: more than this outruns any disk. */
-#define MAX_THREADS	16
-
-/*
- * From this level on each of zstd's threads takes hundreds of megabytes, all of
- * it locked: so fewer of them, for it is guests that the kernel would kill.
- */
-#define HEAVY_LEVEL	16
-#define HEAVY_THREADS	2
-
 uint64_t backup_now_ns(void)
 {
 	struct timespec t;
@@ -229,7 +219,6 @@ static int write_header(struct backup *b, struct vma_error *err)
 	pthread_attr_t attr;
 	uint8_t *buf;
 	size_t len;
-	long cpus;
 	int r;
 
 	r = make_header(b, err);
@@ -240,12 +229,7 @@ static int write_header(struct backup *b, struct vma_error *err)
 			pthread_setattr_default_np(&attr);
 		pthread_attr_destroy(&attr);
 	}
-	cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	if (cpus > MAX_THREADS)
-		cpus = MAX_THREADS;
-	if (b->opt.codec.level >= HEAVY_LEVEL && cpus > HEAVY_THREADS)
-		cpus = HEAVY_THREADS;
-	b->opt.codec.threads = cpus > 0 ? (unsigned int)cpus : 1;
+	b->opt.codec.threads = codec_threads(&b->opt.codec);
 	r = encoder_new(&b->encoder, &b->opt.codec, output_write, b->output, err);
 	if (r)
 		return r;

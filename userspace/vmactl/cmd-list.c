@@ -61,7 +61,7 @@ static bool json_header(struct json_object *root, const struct vma_header *h, en
 	ok = json_put(root, "uuid", json_object_new_string(uuid)) &&
 	     json_put(root, "ctime", json_object_new_int64(h->ctime)) &&
 	     json_put(root, "compression",
-		      json_object_new_string(codec == CODEC_ZSTD ? "zstd" : "none")) &&
+		      json_object_new_string(codec_name(codec))) &&
 	     json_put(root, "configs", configs) && json_put(root, "devices", devices);
 	for (unsigned int i = 0; i < h->nr_configs && ok; i++) {
 		struct json_object *o = json_object_new_object();

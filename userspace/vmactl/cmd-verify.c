@@ -34,7 +34,7 @@ static void print_details(const struct vma_header *h, enum codec_kind codec)
 	for (unsigned int i = 0; i < sizeof(h->uuid); i++)
 		printf("%02x", h->uuid[i]);
 	printf("\ncreated: @%" PRId64 "\ncompression: %s\nheader: %" PRIu32 " bytes\n", h->ctime,
-	       codec == CODEC_ZSTD ? "zstd" : "none", h->header_size);
+	       codec_name(codec), h->header_size);
 	for (unsigned int i = 0; i < h->nr_configs; i++)
 		printf("configuration file %s: %zu bytes\n",
 		       vma_escape(name, sizeof(name), h->configs[i].name), h->configs[i].size);

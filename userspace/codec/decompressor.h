@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* decompressor: what the decoder needs of a compression. */
+#ifndef CODEC_DECOMPRESSOR_H
+#define CODEC_DECOMPRESSOR_H
+
+#include "codec/codec.h"
+#include "codec/input.h"
+
+/* The first bytes that tell the formats apart. */
+#define DECOMPRESSOR_MAGIC	9u
+
+struct decompressor {
+	bool (*is)(const uint8_t *p, size_t len);
+	/* in stays the caller's, and is nobody else's to read. */
+	int (*open)(void **state, struct input *in, struct vma_error *err);
+	/* NULL: it can't. */
+	int (*start_threads)(void *state, unsigned int threads, struct vma_error *err);
+	/* As vma_read_fn. */
+	ssize_t (*read)(void *state, uint8_t *buf, size_t len, struct vma_error *err);
+	void (*close)(void *state);
+};
+
+extern const struct decompressor decompressor_zstd, decompressor_gzip, decompressor_lzo;
+
+#endif /* CODEC_DECOMPRESSOR_H */

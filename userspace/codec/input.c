@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "codec/input.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "libvma/text.h"
+
+static int make_room(struct input *in, size_t want, struct vma_error *err)
+{
+	uint8_t *larger;
+
+	if (in->room - in->pos >= want)
+		return 0;
+	if (in->used > in->pos)
+		memmove(in->buf, in->buf + in->pos, in->used - in->pos);
+	in->used -= in->pos;
+	in->pos = 0;
+	if (in->room >= want)
+		return 0;
+	larger = realloc(in->buf, want);
+	if (!larger)
+		return vma_fail(err, -ENOMEM, "out of memory");
+	in->buf = larger;
+	in->room = want;
+	return 0;
+}
+
+ssize_t input_peek(struct input *in, size_t want, struct vma_error *err)
+{
+	size_t have = in->used - in->pos, least = want > in->ahead ? want : in->ahead;
+	ssize_t got;
+	int ret;
+
+	if (have >= want || in->ended)
+		return have;
+	ret = make_room(in, least, err);
+	if (ret)
+		return ret;
+	got = in->read(in->ctx, in->buf + in->used, least - have, err);
+	if (got < 0)
+		return got;
+	in->ended = (size_t)got < least - have;
+	in->used += got;
+	return in->used - in->pos;
+}
+
+void input_skip(struct input *in, size_t len)
+{
+	in->pos += len;
+}
+
+int input_drop(struct input *in, uint64_t len, struct vma_error *err)
+{
+	while (len) {
+		ssize_t have = input_peek(in, 1, err);
+		size_t n;
+
+		if (have < 0)
+			return have;
+		if (!have)
+			return 0;
+		n = (uint64_t)have < len ? (size_t)have : len;
+		input_skip(in, n);
+		len -= n;
+	}
+	return 1;
+}
+
+void input_free(struct input *in)
+{
+	free(in->buf);
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * input: the bytes that a decoder reads, some of which it has looked at already.
+ *
+ * The buffer grows to what is peeked at, so whoever peeks bounds it.
+ */
+#ifndef CODEC_INPUT_H
+#define CODEC_INPUT_H
+
+#include "libvma/vma.h"
+
+/* Compressed bytes are read so many at a time. */
+#define INPUT_AHEAD	(512u << 10)
+
+struct input {
+	vma_read_fn read;
+	void *ctx;
+	uint8_t *buf;
+	size_t room, pos, used;
+	size_t ahead;		/* read more than what was asked for, up to so much */
+	bool ended;
+};
+
+/* Sees to it that want bytes lie at input_at(); fewer only at the end. How many do, or an error. */
+ssize_t input_peek(struct input *in, size_t want, struct vma_error *err);
+void input_skip(struct input *in, size_t len);
+/* Skips more than is to be in memory: 0 if the input ends before. */
+int input_drop(struct input *in, uint64_t len, struct vma_error *err);
+void input_free(struct input *in);
+
+static inline const uint8_t *input_at(const struct input *in)
+{
+	return in->buf + in->pos;
+}
+
+#endif /* CODEC_INPUT_H */

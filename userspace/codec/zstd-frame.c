@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "codec/zstd-frame.h"
+
+#include <zstd.h>
+
+/* Block types that store less than they are long. */
+#define BLOCK_RLE	1u
+
+bool zstd_is_frame(const uint8_t *p)
+{
+	return zstd_le32(p) == ZSTD_MAGICNUMBER;
+}
+
+bool zstd_is_skippable(const uint8_t *p)
+{
+	return (zstd_le32(p) & ZSTD_MAGIC_SKIPPABLE_MASK) == ZSTD_MAGIC_SKIPPABLE_START;
+}
+
+bool zstd_header_parse(const uint8_t *p, size_t len, struct zstd_header *h)
+{
+	static const uint8_t id_sizes[] = { 0, 1, 2, 4 };
+	unsigned int descriptor, size_flag, at, bytes;
+	bool single;
+
+	if (len < 5)
+		return false;
+	descriptor = p[4];
+	size_flag = descriptor >> 6;
+	single = descriptor & 0x20;
+	bytes = size_flag ? 1u << size_flag : single;
+	at = 5 + !single + id_sizes[descriptor & 3];
+	h->size = at + bytes;
+	h->checksum = descriptor & 4;
+	if (len < h->size)
+		return false;
+	h->content = bytes ? 0 : ZSTD_UNKNOWN;
+	for (unsigned int i = 0; i < bytes; i++)
+		h->content |= (uint64_t)p[at + i] << 8 * i;
+	if (bytes == 2)
+		h->content += 256;
+	return true;
+}
+
+uint32_t zstd_block_size(const uint8_t *p, bool *last)
+{
+	uint32_t v = p[0] | p[1] << 8 | (uint32_t)p[2] << 16;
+
+	*last = v & 1;
+	return (v >> 1 & 3) == BLOCK_RLE ? 1 : v >> 3;
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * zstd-frame: how a zstd stream is made up, as far as that can be told without
+ * decompressing (RFC 8878), and zstd's seekable format on top of it.
+ *
+ * A seek table is a skippable frame at the end of the stream, all numbers
+ * little-endian: for each frame before it its compressed and decompressed size and
+ * the low 32 bits of the content's XXH64, then the number of frames, a byte of flags
+ * and a magic number. It is ignored by whoever just decompresses.
+ */
+#ifndef CODEC_ZSTD_FRAME_H
+#define CODEC_ZSTD_FRAME_H
+
+#include "libvma/vma.h"
+
+#define ZSTD_SKIP_HEADER	8u		/* magic number and size */
+#define ZSTD_SEEK_SKIP_MAGIC	0x184d2a5eu	/* the skippable frame's */
+#define ZSTD_SEEK_MAGIC		0x8f92eab1u	/* the last four bytes of the stream */
+#define ZSTD_SEEK_FOOTER	9u
+#define ZSTD_SEEK_CHECKSUMS	0x80u		/* flag: entries have checksums */
+#define ZSTD_SEEK_RESERVED	0x7cu		/* flags that must not be set */
+#define ZSTD_SEEK_MAX_FRAMES	0x8000000u
+
+/* A frame with more content than this is decompressed as a stream, in one thread. */
+#define ZSTD_WHOLE_MAX		(8u << 20)
+
+/* The longest header of a frame. */
+#define ZSTD_HEADER_MAX		18u
+#define ZSTD_UNKNOWN		UINT64_MAX
+
+struct zstd_header {
+	unsigned int size;		/* of the header itself, bytes */
+	uint64_t content;		/* decompressed bytes, or ZSTD_UNKNOWN */
+	bool checksum;			/* four bytes after the last block */
+};
+
+/* Of at least 4 bytes. */
+bool zstd_is_frame(const uint8_t *p);
+bool zstd_is_skippable(const uint8_t *p);
+
+/* False: len bytes are too few to tell. p begins with a frame's magic number. */
+bool zstd_header_parse(const uint8_t *p, size_t len, struct zstd_header *h);
+
+/* A block's header is 3 bytes; returns the bytes that follow it. */
+#define ZSTD_BLOCK_HEADER	3u
+uint32_t zstd_block_size(const uint8_t *p, bool *last);
+
+static inline uint32_t zstd_le32(const uint8_t *p)
+{
+	return p[0] | p[1] << 8 | p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+static inline void zstd_put_le32(uint8_t *p, uint32_t v)
+{
+	p[0] = v;
+	p[1] = v >> 8;
+	p[2] = v >> 16;
+	p[3] = v >> 24;
+}
+
+#endif /* CODEC_ZSTD_FRAME_H */
