@@ -64,6 +64,7 @@ static long do_info(void __user *argp)
 		.abi_version = VMABACKUP_ABI_VERSION,
 		.max_disks = VMABACKUP_MAX_DISKS,
 		.max_slot_memory = vmab_session_max_memory(),
+		.features = VMABACKUP_FEATURE_FLEECE | VMABACKUP_FEATURE_VIEW,
 	};
 
 	return copy_to_user(argp, &info, sizeof(info)) ? -EFAULT : 0;
@@ -112,7 +113,7 @@ static long do_setup_slots(struct vmab_session *session, void __user *argp)
 
 	if (copy_from_user(&arg, argp, sizeof(arg)))
 		return -EFAULT;
-	if (arg.flags)
+	if (arg.flags & ~VMABACKUP_SETUP_DROP_DISCARDS || arg.reserved)
 		return -EINVAL;
 	r = vmab_session_setup(session, &arg);
 	if (!r && copy_to_user(argp, &arg, sizeof(arg)))

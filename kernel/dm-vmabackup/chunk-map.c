@@ -34,7 +34,7 @@ int vmab_map_init(struct vmab_chunk_map *map, u64 nr_chunks)
 		return -ENOMEM;
 	}
 	map->nr_chunks = nr_chunks;
-	map->nr_needed = nr_chunks;
+	map->nr_left = nr_chunks;
 	return 0;
 }
 
@@ -62,6 +62,11 @@ u64 vmab_map_unclaimed(const struct vmab_chunk_map *map, u64 first, u64 end)
 	return find_next_bit(map->unclaimed, end, first);
 }
 
+u64 vmab_map_on_origin(const struct vmab_chunk_map *map, u64 first, u64 end)
+{
+	return find_next_and_bit(map->unclaimed, map->needed, end, first);
+}
+
 void vmab_map_claim(struct vmab_chunk_map *map, u64 chunk)
 {
 	WARN_ON_ONCE(!test_bit(chunk, map->unclaimed));
@@ -72,7 +77,17 @@ void vmab_map_safe(struct vmab_chunk_map *map, u64 chunk)
 {
 	WARN_ON_ONCE(!test_bit(chunk, map->needed) || test_bit(chunk, map->unclaimed));
 	clear_bit_unlock(chunk, map->needed);
-	map->nr_needed--;
+}
+
+void vmab_map_unclaim(struct vmab_chunk_map *map, u64 chunk)
+{
+	WARN_ON_ONCE(test_bit(chunk, map->unclaimed));
+	__set_bit(chunk, map->unclaimed);
+}
+
+void vmab_map_done(struct vmab_chunk_map *map)
+{
+	map->nr_left--;
 }
 
 u64 vmab_map_forget(struct vmab_chunk_map *map, u64 first, u64 end)
@@ -85,6 +100,6 @@ u64 vmab_map_forget(struct vmab_chunk_map *map, u64 first, u64 end)
 		clear_bit_unlock(chunk, map->needed);
 		n++;
 	}
-	map->nr_needed -= n;
+	map->nr_left -= n;
 	return n;
 }

@@ -7,7 +7,21 @@
 #ifndef VMAB_COMPAT_H
 #define VMAB_COMPAT_H
 
+#include <linux/blkdev.h>
 #include <linux/mm.h>
+
+/* What dm_table_get_mode() returns: does it allow writing? */
+#ifdef VMAB_HAVE_BLK_MODE
+static inline bool vmab_mode_writes(blk_mode_t mode)
+{
+	return mode & BLK_OPEN_WRITE;
+}
+#else
+static inline bool vmab_mode_writes(fmode_t mode)
+{
+	return mode & FMODE_WRITE;
+}
+#endif
 
 /* vma->vm_flags became read-only in favour of accessors. */
 static inline void vmab_vm_flags_mod(struct vm_area_struct *vma, unsigned long set,

@@ -5,6 +5,7 @@
 #include <linux/sched.h>
 
 #include "chunk-map.h"
+#include "fleece.h"
 #include "held.h"
 #include "slots.h"
 
@@ -49,8 +50,39 @@ static u32 fetch_depth(const struct vmab_member *member)
 	return max(FETCH_BYTES >> (member->chunk_shift + SECTOR_SHIFT), FETCH_MIN_DEPTH);
 }
 
-/* NEEDED -> COPYING; there is a free slot, and the disk is there. */
-static struct vmab_copy *claim(struct vmab_member *member, u64 chunk, bool guest)
+/* ---- claims ------------------------------------------------------------- */
+
+/*
+ * With several disks, the slots that the guests' chunks of one may hold while
+ * its origin reads: all but a quarter.  One that hangs leaves that to the others.
+ */
+static u32 share(const struct vmab_session *session)
+{
+	u32 nr = session->slots->nr;
+
+	return session->nr_members > 1 ? nr - DIV_ROUND_UP(nr, 4) : nr;
+}
+
+/* A discard sends chunks to the fleece device only where all of them go. */
+static bool may_spill(const struct vmab_member *member, bool discard)
+{
+	return vmab_fleece_usable(member) &&
+	       (!discard || member->session->policy == VMABACKUP_POLICY_FLEECE);
+}
+
+/* Is there a slot for a chunk that a guest's bio pushes? Discards leave the reserve. */
+static bool may_claim(const struct vmab_member *member, bool discard)
+{
+	const struct vmab_slots *slots = member->session->slots;
+	u32 keep = may_spill(member, discard) ? 0 : slots->spill;
+
+	if (discard && !member->session->standalone)
+		keep = max(keep, slots->reserve);
+	return slots->nr_free > keep && member->nr_guest_reads < share(member->session);
+}
+
+/* NEEDED -> COPYING or FLEECED -> SAFE; there is a free slot, and the disk is there. */
+static struct vmab_copy *claim(struct vmab_member *member, u64 chunk)
 {
 	struct vmab_session *session = member->session;
 	struct vmab_copy *copy;
@@ -60,35 +92,56 @@ static struct vmab_copy *claim(struct vmab_member *member, u64 chunk, bool guest
 	vmab_map_claim(&member->map, chunk);
 	copy = vmab_slots_get(session->slots, member, chunk);
 	copy->length = chunk_length(member, chunk);
-	copy->guest = guest;
+	copy->refetch = !vmab_map_is_needed(&member->map, chunk);
 	session->inflight++;
-	atomic_inc(&copy->disk->inflight);
-	if (guest) {
-		list_add_tail(&copy->link, &member->guest_reads);
-	} else {
-		list_add_tail(&copy->link, &member->fetch_reads);
-		member->fetching++;
-	}
+	member->stats.copying++;
+	atomic_inc(copy->refetch ? &copy->disk->fleece_ios : &copy->disk->origin_reads);
 	queue_reads(member);
 	return copy;
 }
 
-/* For a guest: others that starve for the same chunk need no slot any more. */
-static struct vmab_copy *claim_for_guest(struct vmab_member *member, u64 chunk)
+/* Singles that starve for the chunk need no slot any more: they wait for its copy. */
+static void feed_singles(struct vmab_copy *copy)
 {
-	struct vmab_session *session = member->session;
-	struct vmab_copy *copy = claim(member, chunk, true);
+	struct vmab_member *member = copy->member;
 	struct hlist_node *tmp;
 	struct vmab_held *held;
 
-	hash_for_each_possible_safe(session->starving, held, tmp, hash, chunk) {
-		if (held->member != member || held->next != chunk)
+	hash_for_each_possible_safe(member->session->by_chunk, held, tmp, hash, copy->chunk) {
+		if (held->member != member || held->next != copy->chunk || !held->single)
 			continue;
 		vmab_held_feed(held);
 		list_add_tail(&held->wait, &copy->waiters);
 	}
+}
+
+static struct vmab_copy *claim_for_guest(struct vmab_member *member, u64 chunk, bool discard)
+{
+	bool ring = vmab_slots_for_ring(member->session->slots);
+	struct vmab_copy *copy = claim(member, chunk);
+
+	copy->guest = true;
+	copy->spill = may_spill(member, discard) &&
+		      (!ring || member->session->policy == VMABACKUP_POLICY_FLEECE);
+	list_add_tail(&copy->link, &member->guest_reads);
+	list_add_tail(&copy->guests, &member->guest_copies);
+	member->nr_guest_reads++;
+	feed_singles(copy);
 	return copy;
 }
+
+static void claim_for_fetch(struct vmab_member *member, u64 chunk)
+{
+	struct vmab_copy *copy = claim(member, chunk);
+
+	feed_singles(copy);
+	/* Guests wait for it: as urgent as one of theirs. */
+	list_add_tail(&copy->link, list_empty(&copy->waiters) ? &member->fetch_reads :
+		      &member->guest_reads);
+	member->fetching++;
+}
+
+/* ---- bios that wait ----------------------------------------------------- */
 
 /* A bio that wants one chunk waits for its copy. */
 static void place_single(struct vmab_held *held)
@@ -98,12 +151,12 @@ static void place_single(struct vmab_held *held)
 	u64 chunk = held->next;
 	struct vmab_copy *copy;
 
-	if (vmab_map_needed(&member->map, chunk, held->end) == held->end) {
+	if (!vmab_map_is_needed(&member->map, chunk)) {
 		vmab_held_leave(held);
 		return;
 	}
 
-	if (vmab_map_unclaimed(&member->map, chunk, held->end) == held->end) {
+	if (!vmab_map_is_unclaimed(&member->map, chunk)) {
 		copy = vmab_slots_find(session->slots, member, chunk);
 		if (WARN_ON_ONCE(!copy)) {
 			vmab_held_leave(held);
@@ -111,16 +164,16 @@ static void place_single(struct vmab_held *held)
 		}
 		list_add_tail(&held->wait, &copy->waiters);
 		/* If FETCH's read was not submitted yet, it is as urgent as a guest's now. */
-		if (!list_empty(&copy->link))
+		if (copy->owner == VMAB_SLOT_READING && !list_empty(&copy->link))
 			list_move_tail(&copy->link, &member->guest_reads);
 		return;
 	}
 
-	if (!vmab_slots_for_guest(session->slots)) {
+	if (!may_claim(member, held->discard)) {
 		vmab_held_starve(held);
 		return;
 	}
-	copy = claim_for_guest(member, chunk);
+	copy = claim_for_guest(member, chunk, held->discard);
 	list_add_tail(&held->wait, &copy->waiters);
 }
 
@@ -138,11 +191,12 @@ static void place_range(struct vmab_held *held)
 		vmab_held_leave(held);
 		return;
 	}
+	vmab_held_moved(held);
 
-	held->claim = vmab_map_unclaimed(&member->map, held->claim, held->end);
-	if (held->claim < held->end && vmab_slots_for_guest(member->session->slots)) {
-		claim_for_guest(member, held->claim);
-		held->claim = vmab_map_unclaimed(&member->map, held->claim + 1, held->end);
+	held->claim = vmab_map_on_origin(&member->map, held->claim, held->end);
+	if (held->claim < held->end && may_claim(member, held->discard)) {
+		claim_for_guest(member, held->claim, held->discard);
+		held->claim = vmab_map_on_origin(&member->map, held->claim + 1, held->end);
 	}
 	if (held->claim < held->end)
 		vmab_held_starve(held);
@@ -159,50 +213,93 @@ static void place(struct vmab_held *held)
 		place_range(held);
 }
 
-/*
- * Those who starve get what slots there are, in turn.  If time runs out, the
- * worker goes on; FETCH gets nothing while anybody starves.
- */
-static void serve_starved(struct vmab_session *session)
+/* Whose turn it is of those who starve and for whom there is a slot, or NULL. */
+static struct vmab_held *next_starved(struct vmab_session *session)
 {
-	struct vmab_held *held = NULL;
+	struct vmab_member *member;
+	struct vmab_held *held;
+	int i;
+
+	list_for_each_entry(member, &session->hungry, hungry) {
+		for (i = 0; i < 2; i++) {
+			struct list_head *line = member->ranges_turn ? &member->starved_ranges :
+							 &member->starved;
+
+			member->ranges_turn = !member->ranges_turn;
+			held = list_first_entry_or_null(line, struct vmab_held, wait);
+			if (held && may_claim(member, held->discard)) {
+				list_move_tail(&member->hungry, &session->hungry);
+				return held;
+			}
+		}
+	}
+	return NULL;
+}
+
+/*
+ * Those who starve get what slots there are, disk by disk and in turn.  If time
+ * runs out, the worker goes on, and false is returned.
+ */
+static bool serve_starved(struct vmab_session *session)
+{
+	struct vmab_held *held;
 	unsigned int i;
 
-	for (i = 0; i < SERVE_BATCH && vmab_slots_for_guest(session->slots); i++) {
-		held = list_first_entry_or_null(&session->starved, struct vmab_held, wait);
+	for (i = 0; i < SERVE_BATCH; i++) {
+		held = next_starved(session);
 		if (!held)
-			return;
+			return true;
 		vmab_held_feed(held);
 		place(held);
 	}
-	if (i == SERVE_BATCH)
-		go_on(session);
+	go_on(session);
+	return false;
 }
 
-/* Bios that want many chunks, after some of those became SAFE. */
-static void check_ranges(struct vmab_member *member)
+/* Bios that want many chunks and for which this one was the next. */
+static void check_ranges(struct vmab_member *member, u64 chunk)
 {
-	struct vmab_held *held, *tmp;
+	struct hlist_node *tmp;
+	struct vmab_held *held;
 
-	list_for_each_entry_safe(held, tmp, &member->ranges, range) {
-		held->next = vmab_map_needed(&member->map, held->next, held->end);
+	hash_for_each_possible_safe(member->session->by_chunk, held, tmp, hash, chunk) {
+		if (held->member != member || held->next != chunk || held->single)
+			continue;
+		held->next = vmab_map_needed(&member->map, chunk, held->end);
 		if (held->next == held->end)
 			vmab_held_leave(held);
+		else
+			vmab_held_moved(held);
 	}
 }
+
+/* ---- FETCH -------------------------------------------------------------- */
 
 static bool may_fetch(const struct vmab_member *member)
 {
 	return member->disk && !member->disk->paused && member->fetching < fetch_depth(member);
 }
 
+/*
+ * FETCH passes by what guests have claimed: those chunks have to be delivered
+ * from their slots, wherever they were bound for.
+ */
+static void want_passed(struct vmab_member *member, u64 first, u64 end)
+{
+	struct vmab_copy *copy;
+
+	list_for_each_entry(copy, &member->guest_copies, guests)
+		if (copy->chunk >= first && copy->chunk < end)
+			copy->wanted = true;
+}
+
 /* Claims what the range may have now.  False: enough for one go. */
-static bool serve_range(struct vmab_range *range, u64 *budget)
+static bool claim_range(struct vmab_range *range, u64 *budget)
 {
 	struct vmab_member *member = range->member;
 	struct vmab_slots *slots = member->session->slots;
 
-	if (!member->map.nr_needed)
+	if (!member->map.nr_left)
 		range->next = range->end;
 	while (range->next < range->end && may_fetch(member)) {
 		u64 stop = min(range->end, range->next + *budget);
@@ -219,7 +316,7 @@ static bool serve_range(struct vmab_range *range, u64 *budget)
 		*budget -= chunk - range->next;
 		range->next = chunk;
 		if (chunk < stop) {
-			claim(member, chunk, false);
+			claim_for_fetch(member, chunk);
 			range->next++;
 		}
 	}
@@ -231,14 +328,22 @@ static void serve_fetch(struct vmab_session *session)
 {
 	struct vmab_range *range, *tmp;
 	u64 budget = SCAN_BATCH;
+	bool more;
+	u64 first;
 
-	if (!list_empty(&session->starved))
-		return;
 	list_for_each_entry_safe(range, tmp, &session->ranges, list) {
-		if (!serve_range(range, &budget))
+		first = range->next;
+		more = claim_range(range, &budget);
+		if (range->next > first)
+			want_passed(range->member, first, range->next);
+		if (range->next == range->end) {
+			if (range == &range->member->retry)
+				list_del_init(&range->list);
+			else
+				list_move(&range->list, &session->free_ranges);
+		}
+		if (!more)
 			return;
-		if (range->next == range->end)
-			list_move(&range->list, &session->free_ranges);
 	}
 }
 
@@ -248,57 +353,299 @@ void vmab_copy_kick(struct vmab_session *session)
 
 	if (session->state != VMABACKUP_STATE_ARMED)
 		return;
-	serve_starved(session);
-	serve_fetch(session);
+	/* FETCH has what nobody who starves can have. */
+	if (serve_starved(session))
+		serve_fetch(session);
 }
+
+/* ---- the ends of a copy ------------------------------------------------- */
 
 static bool is_complete(const struct vmab_session *session)
 {
 	return !session->nr_left;
 }
 
-/* The chunk's old content is in its slot. */
-static void copy_done(struct vmab_session *session, struct vmab_copy *copy)
+/* Nobody has to wait any more: the old content is in memory. */
+static void release(struct vmab_copy *copy)
 {
 	struct vmab_member *member = copy->member;
 	struct vmab_held *held, *tmp;
 
+	copy->draining = false;
+	copy->released = true;
 	vmab_map_safe(&member->map, copy->chunk);
+	list_for_each_entry_safe(held, tmp, &copy->waiters, wait)
+		vmab_held_leave(held);
+	check_ranges(member, copy->chunk);
+}
+
+static bool is_viewed(const struct vmab_member *member, u64 chunk)
+{
+	const struct vmab_session *session = member->session;
+	const struct vmab_view_read *read;
+
+	if (!session->nr_viewing)
+		return false;
+	hash_for_each_possible(session->viewing, read, hash, chunk)
+		if (read->member == member && read->chunk == chunk)
+			return true;
+	return false;
+}
+
+/* As soon as no view reads the chunk from the origin. */
+static void release_when_drained(struct vmab_copy *copy)
+{
+	if (is_viewed(copy->member, copy->chunk))
+		copy->draining = true;
+	else
+		release(copy);
+}
+
+/* View reads that waited for the copy look again. */
+static void wake_readers(struct vmab_copy *copy)
+{
+	struct vmab_member *member = copy->member;
+
+	if (list_empty(&copy->readers))
+		return;
+	list_splice_tail_init(&copy->readers, &member->view_ready);
+	queue_work(member->session->leave_wq, &member->view_work);
+}
+
+/* The slot holds the chunk for the reader. */
+static void deliver(struct vmab_copy *copy)
+{
+	struct vmab_member *member = copy->member;
+	struct vmab_session *session = member->session;
+
+	vmab_map_done(&member->map);
 	session->nr_left--;
 	if (copy->guest)
 		member->stats.guest++;
+	else if (copy->refetch)
+		member->stats.refetched++;
 	else
 		member->stats.fetched++;
 
-	vmab_slots_read(session->slots, copy);
+	vmab_slots_done(session->slots, copy);
 	list_add_tail(&copy->link, &session->done);
-
-	list_for_each_entry_safe(held, tmp, &copy->waiters, wait)
-		vmab_held_leave(held);
-	check_ranges(member);
+	vmab_fleece_stale(member, copy->chunk);
 	if (is_complete(session))
 		vmab_member_event(member);
 	wake_up(&session->reader);
 }
 
-/* COPYING is over, one way or the other.  Locked, and under rcu_read_lock(). */
-static void end_copy(struct vmab_session *session, struct vmab_copy *copy)
+/* The slot is free for the next one. */
+static void drop(struct vmab_copy *copy)
+{
+	vmab_slots_drop(copy->member->session->slots, copy);
+}
+
+/* The chunk is on the fleece device, and no guest waits for it. */
+static void spilled(struct vmab_copy *copy)
 {
 	struct vmab_member *member = copy->member;
+
+	if (copy->wanted) {
+		deliver(copy);
+		return;
+	}
+	vmab_map_unclaim(&member->map, copy->chunk);
+	member->stats.guest++;
+	member->stats.spilled++;
+	drop(copy);
+}
+
+/* break-guest-write: those who wait get an error, the chunk is NEEDED again. */
+static void revert(struct vmab_copy *copy)
+{
+	struct vmab_member *member = copy->member;
+	struct vmab_range *retry = &member->retry;
+	struct vmab_held *held, *tmp;
+	u64 chunk = copy->chunk;
+
+	list_for_each_entry_safe(held, tmp, &copy->waiters, wait)
+		vmab_held_fail(held);
+	list_for_each_entry_safe(held, tmp, &member->ranges, range)
+		if (held->next <= chunk && chunk < held->end)
+			vmab_held_fail(held);
+
+	vmab_map_unclaim(&member->map, chunk);
+	drop(copy);
+	if (!copy->wanted)
+		return;
+	if (list_empty(&retry->list)) {
+		retry->next = chunk;
+		retry->end = chunk + 1;
+		list_add_tail(&retry->list, &member->session->ranges);
+	} else {
+		retry->next = min(retry->next, chunk);
+		retry->end = max(retry->end, chunk + 1);
+	}
+}
+
+static void latch_fleece_error(struct vmab_member *member, int error)
+{
+	if (member->stats.fleece_error)
+		return;
+	member->stats.fleece_error = -error;
+	vmab_member_event(member);
+}
+
+static void fail_read(struct vmab_copy *copy, int error)
+{
+	struct vmab_member *member = copy->member;
+	u64 offset = copy->chunk << (member->chunk_shift + SECTOR_SHIFT);
+
+	if (copy->refetch) {
+		latch_fleece_error(member, error);
+		vmab_break(member->session, VMABACKUP_REASON_FLEECE_ERROR, -error, member, offset);
+		drop(copy);
+	} else if (copy->guest && member->break_guest_write) {
+		revert(copy);
+	} else {
+		vmab_break(member->session, VMABACKUP_REASON_READ_ERROR, -error, member, offset);
+		drop(copy);
+	}
+}
+
+static void fail_write(struct vmab_copy *copy, int error)
+{
+	struct vmab_member *member = copy->member;
+	struct vmab_session *session = member->session;
+
+	if (!member->stats.fleece_error)
+		DMWARN_LIMIT("%s: writing to the fleece device failed: error %d",
+			     dm_table_device_name(copy->disk->ti->table), error);
+	latch_fleece_error(member, error);
+	if (session->policy == VMABACKUP_POLICY_AUTO)
+		member->fleece_off = true;
+
+	/* It is in memory still; but only one who reaps can have it from there. */
+	if (!session->standalone && (copy->wanted || member->fleece_off)) {
+		if (!copy->released)
+			release(copy);
+		deliver(copy);
+	} else if (member->break_guest_write && !copy->released) {
+		revert(copy);
+	} else {
+		vmab_break(session, VMABACKUP_REASON_FLEECE_ERROR, -error, member,
+			   copy->chunk << (member->chunk_shift + SECTOR_SHIFT));
+		drop(copy);
+	}
+}
+
+/* Neither READING nor WRITING any more.  Locked. */
+static void end_copy(struct vmab_copy *copy)
+{
+	struct vmab_member *member = copy->member;
+
+	if (!list_empty(&copy->guests))
+		list_del_init(&copy->guests);
+	member->stats.copying--;
+	wake_readers(copy);
+	vmab_session_unpin(member->session);
+}
+
+/* The write to the fleece device has ended and no view reads the origin. */
+static void finish_write(struct vmab_copy *copy)
+{
+	spilled(copy);
+	end_copy(copy);
+}
+
+void vmab_copy_drained(struct vmab_member *member, u64 chunk)
+{
+	struct vmab_copy *copy;
+
+	lockdep_assert_held(&member->session->lock);
+
+	copy = vmab_slots_find(member->session->slots, member, chunk);
+	if (!copy || !copy->draining || is_viewed(member, chunk))
+		return;
+	if (member->session->state == VMABACKUP_STATE_ARMED)
+		release(copy);
+	copy->draining = false;
+	if (!copy->written)
+		return;
+	if (member->session->state == VMABACKUP_STATE_ARMED) {
+		finish_write(copy);
+	} else {
+		drop(copy);
+		end_copy(copy);
+	}
+	go_on(member->session);
+}
+
+/* In interrupts, as a rule. */
+static void write_endio(struct bio *bio)
+{
+	struct vmab_copy *copy = container_of(bio, struct vmab_copy, bio);
+	struct vmab_member *member = copy->member;
+	struct vmab_session *session = member->session;
 	struct vmab_disk *disk = copy->disk;
+	int error = blk_status_to_errno(bio->bi_status);
+	unsigned long flags;
 
-	if (!copy->guest)
-		member->fetching--;
-	if (session->state == VMABACKUP_STATE_ARMED)
-		copy_done(session, copy);
+	bio_uninit(bio);
+
+	rcu_read_lock();
+	spin_lock_irqsave(&session->lock, flags);
+	if (session->state != VMABACKUP_STATE_ARMED) {
+		drop(copy);
+		end_copy(copy);
+	} else if (error) {
+		fail_write(copy, error);
+		end_copy(copy);
+	} else {
+		if (!copy->released && !copy->draining)
+			release_when_drained(copy);
+		if (copy->draining)
+			copy->written = true;
+		else
+			finish_write(copy);
+	}
+	if (session->state == VMABACKUP_STATE_ARMED) {
+		serve_starved(session);
+		if (!list_empty(&session->ranges))
+			go_on(session);
+	}
+	spin_unlock_irqrestore(&session->lock, flags);
+	vmab_disk_unpin(disk, &disk->fleece_ios);
+	rcu_read_unlock();
+}
+
+/* The read into a slot has ended.  Locked.  True: it goes on to the fleece device. */
+static bool end_read(struct vmab_copy *copy, int error)
+{
+	struct vmab_member *member = copy->member;
+	struct vmab_session *session = member->session;
+
+	if (copy->guest)
+		member->nr_guest_reads--;
 	else
-		vmab_slots_drop(session->slots, copy);
+		member->fetching--;
 
-	session->inflight--;
-	if (!session->inflight)
-		wake_up_all(&session->quiet);
-	if (atomic_dec_and_test(&disk->inflight))
-		wake_up_all(&disk->idle);
+	if (session->state != VMABACKUP_STATE_ARMED) {
+		drop(copy);
+	} else if (error) {
+		fail_read(copy, error);
+	} else if (!copy->spill || copy->wanted) {
+		if (!copy->refetch)
+			release(copy);
+		deliver(copy);
+	} else {
+		copy->owner = VMAB_SLOT_WRITING;
+		atomic_inc(&copy->disk->fleece_ios);
+		copy->bio.bi_end_io = write_endio;
+		/* Once a write has gone it can't get an error any more. */
+		if (!member->break_guest_write)
+			release_when_drained(copy);
+		vmab_fleece_write(copy);
+		return true;
+	}
+	end_copy(copy);
+	return false;
 }
 
 /* In interrupts, as a rule. */
@@ -307,6 +654,8 @@ static void read_endio(struct bio *bio)
 	struct vmab_copy *copy = container_of(bio, struct vmab_copy, bio);
 	struct vmab_member *member = copy->member;
 	struct vmab_session *session = member->session;
+	struct vmab_disk *disk = copy->disk;
+	atomic_t *ios = copy->refetch ? &disk->fleece_ios : &disk->origin_reads;
 	int error = blk_status_to_errno(bio->bi_status);
 	bool guest = copy->guest;
 	unsigned long flags;
@@ -316,15 +665,32 @@ static void read_endio(struct bio *bio)
 	/* Session and disk are freed after a grace period: see the waits for inflight. */
 	rcu_read_lock();
 	spin_lock_irqsave(&session->lock, flags);
-	if (error)
-		vmab_break(session, VMABACKUP_REASON_READ_ERROR, -error, member,
-			   copy->chunk << (member->chunk_shift + SECTOR_SHIFT));
-	end_copy(session, copy);
-	/* Half of the depth at a time, for reads that merge. */
-	if (!guest && session->state == VMABACKUP_STATE_ARMED && !list_empty(&session->ranges) &&
-	    member->fetching == fetch_depth(member) / 2)
-		go_on(session);
+	end_read(copy, error);
+	if (session->state == VMABACKUP_STATE_ARMED) {
+		/* A share of the slots, or a slot after all, came free. */
+		if (guest && !list_empty(&session->hungry))
+			serve_starved(session);
+		/* Half of the depth at a time, for reads that merge. */
+		if (!guest && !list_empty(&session->ranges) &&
+		    member->fetching == fetch_depth(member) / 2)
+			go_on(session);
+	}
 	spin_unlock_irqrestore(&session->lock, flags);
+	vmab_disk_unpin(disk, ios);
+	rcu_read_unlock();
+}
+
+/* ---- reads -------------------------------------------------------------- */
+
+/* Nobody wants its read any more: it ends before it began. */
+static void cancel_read(struct vmab_copy *copy)
+{
+	struct vmab_disk *disk = copy->disk;
+	atomic_t *ios = copy->refetch ? &disk->fleece_ios : &disk->origin_reads;
+
+	rcu_read_lock();
+	end_read(copy, 0);
+	vmab_disk_unpin(disk, ios);
 	rcu_read_unlock();
 }
 
@@ -348,19 +714,18 @@ static struct vmab_copy *next_read(struct vmab_member *member)
 		list_del_init(&copy->link);
 		if (session->state == VMABACKUP_STATE_ARMED)
 			return copy;
-		/* Nobody wants it any more. */
-		rcu_read_lock();
-		end_copy(session, copy);
-		rcu_read_unlock();
+		cancel_read(copy);
 	}
 }
 
 static void submit_read(struct vmab_copy *copy)
 {
 	struct vmab_member *member = copy->member;
+	const struct vmab_disk *disk = copy->disk;
 
-	vmab_slots_init_bio(member->session->slots, copy);
-	bio_set_dev(&copy->bio, copy->disk->origin->bdev);
+	vmab_slots_init_bio(member->session->slots, copy, REQ_OP_READ,
+			    copy->refetch ? disk->fleece_block : 1);
+	bio_set_dev(&copy->bio, copy->refetch ? disk->fleece->bdev : disk->origin->bdev);
 	copy->bio.bi_iter.bi_sector = copy->chunk << member->chunk_shift;
 	copy->bio.bi_end_io = read_endio;
 	if (copy->guest)
@@ -420,6 +785,9 @@ void vmab_copy_init_member(struct vmab_member *member)
 {
 	INIT_LIST_HEAD(&member->guest_reads);
 	INIT_LIST_HEAD(&member->fetch_reads);
+	INIT_LIST_HEAD(&member->guest_copies);
+	INIT_LIST_HEAD(&member->retry.list);
+	member->retry.member = member;
 	INIT_WORK(&member->read_work, read_work_fn);
 }
 
@@ -429,9 +797,8 @@ void vmab_copy_init_member(struct vmab_member *member)
  */
 static void start_for_nowait(struct vmab_member *member, u64 chunk)
 {
-	if (vmab_map_unclaimed(&member->map, chunk, chunk + 1) == chunk &&
-	    vmab_slots_for_guest(member->session->slots))
-		claim_for_guest(member, chunk);
+	if (vmab_map_is_unclaimed(&member->map, chunk) && may_claim(member, false))
+		claim_for_guest(member, chunk, false);
 }
 
 static enum vmab_verdict hold(struct vmab_member *member, struct bio *bio, u64 first, u64 end)
@@ -442,6 +809,14 @@ static enum vmab_verdict hold(struct vmab_member *member, struct bio *bio, u64 f
 	lockdep_assert_held(&session->lock);
 
 	if (session->state != VMABACKUP_STATE_ARMED)
+		return VMAB_PASS;
+	if (session->drop_discards && bio_op(bio) == REQ_OP_DISCARD) {
+		member->stats.dropped++;
+		return VMAB_DROPPED;
+	}
+	/* What was needed without the lock may have become SAFE meanwhile. */
+	first = vmab_map_needed(&member->map, first, end);
+	if (first == end)
 		return VMAB_PASS;
 	if (bio->bi_opf & REQ_NOWAIT) {
 		start_for_nowait(member, first);
@@ -509,22 +884,28 @@ int vmab_copy_fetch(struct vmab_member *member, u64 first, u64 end)
 	range->next = first;
 	range->end = end;
 	list_move_tail(&range->list, &session->ranges);
-	serve_fetch(session);
+	vmab_copy_kick(session);
 unlock:
 	spin_unlock_irq(&session->lock);
 	return r;
 }
 
-/* Bios that starve for a chunk that nobody wants any more leave. */
-static void recheck_starved(struct vmab_member *member)
+/* Bios that wait for chunks that nobody wants any more leave. */
+static void recheck(struct vmab_member *member)
 {
 	struct vmab_held *held, *tmp;
 
-	list_for_each_entry_safe(held, tmp, &member->session->starved, wait)
-		if (held->single && held->member == member &&
-		    vmab_map_needed(&member->map, held->next, held->end) == held->end)
+	list_for_each_entry_safe(held, tmp, &member->starved, wait)
+		if (!vmab_map_is_needed(&member->map, held->next))
 			vmab_held_leave(held);
-	check_ranges(member);
+	list_for_each_entry_safe(held, tmp, &member->ranges, range) {
+		held->next = vmab_map_needed(&member->map, held->next, held->end);
+		if (held->next == held->end)
+			vmab_held_leave(held);
+		else
+			vmab_held_moved(held);
+	}
+	vmab_fleece_forgot(member);
 }
 
 u64 vmab_copy_forget(struct vmab_member *member, u64 first, u64 end)
@@ -540,7 +921,7 @@ u64 vmab_copy_forget(struct vmab_member *member, u64 first, u64 end)
 		session->nr_left -= n;
 		total += n;
 		if (n)
-			recheck_starved(member);
+			recheck(member);
 		if (n && is_complete(session)) {
 			vmab_member_event(member);
 			wake_up_all(&session->reader);
@@ -558,6 +939,8 @@ void vmab_copy_quiesce(struct vmab_session *session)
 	/* What was claimed is submitted or dropped by the workers. */
 	wait_event(session->quiet, !READ_ONCE(session->inflight));
 	flush_work(&session->kick_work);
-	for (i = 0; i < session->nr_members; i++)
+	for (i = 0; i < session->nr_members; i++) {
 		flush_work(&session->members[i]->read_work);
+		vmab_fleece_flush(session->members[i]);
+	}
 }

@@ -72,10 +72,8 @@ int vmab_delivery_put(struct vmab_session *session, const u32 *slots, u32 nr, u3
 		if (!r)
 			(*done)++;
 	}
-	if (*done) {
-		session->last_put = ktime_get_ns();
+	if (*done)
 		vmab_copy_kick(session);
-	}
 	spin_unlock_irq(&session->lock);
 	return r;
 }
@@ -94,6 +92,14 @@ static bool something_to_say_locked(struct vmab_session *session)
 	ret = something_to_say(session);
 	spin_unlock_irq(&session->lock);
 	return ret;
+}
+
+static u32 completion_flags(const struct vmab_copy *copy)
+{
+	/* What is read back from the fleece device is there because a guest wrote. */
+	if (copy->refetch)
+		return VMABACKUP_COMPLETION_GUEST_WRITE | VMABACKUP_COMPLETION_FLEECE;
+	return copy->guest ? VMABACKUP_COMPLETION_GUEST_WRITE : 0;
 }
 
 /* -EAGAIN: nothing yet */
@@ -117,7 +123,7 @@ static int take(struct vmab_session *session, struct vmabackup_completion *to, u
 			.slot = copy->slot,
 			.chunk = copy->chunk,
 			.length = copy->length,
-			.flags = copy->guest ? VMABACKUP_COMPLETION_GUEST_WRITE : 0,
+			.flags = completion_flags(copy),
 		};
 	}
 	return n || !session->nr_left ? n : -EAGAIN;
@@ -188,6 +194,16 @@ void vmab_delivery_status(struct vmab_session *session, struct vmabackup_status 
 		status->longest_wait_us = max(status->longest_wait_us,
 					      member->stats.longest_wait_us);
 		status->total_wait_us += member->stats.total_wait_us;
+		status->chunks_spilled += member->stats.spilled;
+		status->chunks_refetched += member->stats.refetched;
+		status->writes_failed += member->stats.failed;
+		status->discards_dropped += member->stats.dropped;
+		status->copies_now += member->stats.copying;
+		if (member->fleece)
+			status->fleece_used += member->fleece->nr_used <<
+					       (member->chunk_shift + SECTOR_SHIFT);
+		if (!status->fleece_error)
+			status->fleece_error = member->stats.fleece_error;
 	}
 	spin_unlock_irq(&session->lock);
 }

@@ -12,16 +12,14 @@
 #include <linux/slab.h>
 
 #include "copy.h"
-#include "session.h"
+#include "disk.h"
+#include "instant.h"
 
 /* 64 KiB: the cluster of the archives, and a size that disks read well. */
 #define DEFAULT_CHUNK_SECTORS	(VMABACKUP_MIN_CHUNK >> SECTOR_SHIFT)
 
 /* Windows' virtio drivers reset a disk after 60 s; this leaves them a quarter. */
 #define DEFAULT_CBW_TIMEOUT_MS	45000
-
-/* An hour: no guest waits longer, and it keeps the arithmetic far from limits. */
-#define MAX_CBW_TIMEOUT_MS	3600000
 
 static int parse_number(struct dm_target *ti, struct dm_arg_set *as, unsigned int *value)
 {
@@ -34,47 +32,110 @@ static int parse_number(struct dm_target *ti, struct dm_arg_set *as, unsigned in
 	return 0;
 }
 
-static int parse_feature(struct vmab_disk *disk, struct dm_arg_set *as, const char *name)
+static int parse_chunk_size(struct vmab_disk *disk, struct dm_arg_set *as)
 {
-	struct dm_target *ti = disk->ti;
 	unsigned int value;
 	int r;
 
-	if (!strcasecmp(name, "chunk_size") && !disk->chunk_size_given) {
-		r = parse_number(ti, as, &value);
-		if (r)
-			return r;
-		if (!is_power_of_2(value) || value < VMABACKUP_MIN_CHUNK >> SECTOR_SHIFT ||
-		    value > VMABACKUP_MAX_CHUNK >> SECTOR_SHIFT) {
-			ti->error = "chunk_size must be a power of two from 128 to 2048 sectors";
-			return -EINVAL;
-		}
-		disk->chunk_shift = ilog2(value);
-		disk->chunk_size_given = true;
-		return 0;
+	r = parse_number(disk->ti, as, &value);
+	if (r)
+		return r;
+	if (!is_power_of_2(value) || value < VMABACKUP_MIN_CHUNK >> SECTOR_SHIFT ||
+	    value > VMABACKUP_MAX_CHUNK >> SECTOR_SHIFT) {
+		disk->ti->error = "chunk_size must be a power of two from 128 to 2048 sectors";
+		return -EINVAL;
 	}
+	disk->chunk_shift = ilog2(value);
+	disk->chunk_size_given = true;
+	return 0;
+}
 
-	if (!strcasecmp(name, "cbw_timeout") && !disk->cbw_timeout_given) {
-		r = parse_number(ti, as, &value);
-		if (r)
-			return r;
-		if (!value || value > MAX_CBW_TIMEOUT_MS) {
-			ti->error = "cbw_timeout must be from 1 to 3600000 milliseconds";
-			return -EINVAL;
-		}
-		disk->cbw_timeout_ms = value;
-		disk->cbw_timeout_given = true;
-		return 0;
+static int parse_cbw_timeout(struct vmab_disk *disk, struct dm_arg_set *as)
+{
+	unsigned int value;
+	int r;
+
+	r = parse_number(disk->ti, as, &value);
+	if (r)
+		return r;
+	if (value < VMABACKUP_MIN_TIMEOUT_MS || value > VMABACKUP_MAX_TIMEOUT_MS) {
+		disk->ti->error = "cbw_timeout must be from 1 to 3600000 milliseconds";
+		return -EINVAL;
 	}
+	disk->cbw_timeout_ms = value;
+	disk->cbw_timeout_given = true;
+	return 0;
+}
 
-	ti->error = "Unknown feature, or one given twice";
+static const char * const on_cbw_error_words[] = { "break-snapshot", "break-guest-write" };
+
+static int parse_on_cbw_error(struct vmab_disk *disk, struct dm_arg_set *as)
+{
+	const char *word = dm_shift_arg(as);
+	unsigned int i;
+
+	for (i = 0; word && i < ARRAY_SIZE(on_cbw_error_words); i++) {
+		if (!strcasecmp(word, on_cbw_error_words[i])) {
+			disk->break_guest_write = i;
+			disk->on_cbw_error_given = true;
+			return 0;
+		}
+	}
+	disk->ti->error = "on_cbw_error must be break-snapshot or break-guest-write";
+	return -EINVAL;
+}
+
+static int parse_fleece(struct vmab_disk *disk, struct dm_arg_set *as)
+{
+	const char *path = dm_shift_arg(as);
+	struct dm_target *ti = disk->ti;
+	int r;
+
+	if (!path) {
+		ti->error = "The feature fleece has no device";
+		return -EINVAL;
+	}
+	r = dm_get_device(ti, path, dm_table_get_mode(ti->table), &disk->fleece);
+	if (r) {
+		ti->error = "Fleece device can't be opened";
+		return r;
+	}
+	if (disk->fleece->bdev == disk->origin->bdev) {
+		ti->error = "The fleece device is the origin";
+		return -EINVAL;
+	}
+	disk->fleece_block = bdev_logical_block_size(disk->fleece->bdev);
+	if (disk->fleece_block > VMABACKUP_MIN_CHUNK) {
+		ti->error = "The fleece device's logical blocks are too large";
+		return -EINVAL;
+	}
+	if (bdev_nr_sectors(disk->fleece->bdev) <
+	    round_up(ti->len, disk->fleece_block >> SECTOR_SHIFT)) {
+		ti->error = "The fleece device is smaller than the origin";
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int parse_feature(struct vmab_disk *disk, struct dm_arg_set *as, const char *name)
+{
+	if (!strcasecmp(name, "chunk_size") && !disk->chunk_size_given)
+		return parse_chunk_size(disk, as);
+	if (!strcasecmp(name, "fleece") && !disk->fleece)
+		return parse_fleece(disk, as);
+	if (!strcasecmp(name, "cbw_timeout") && !disk->cbw_timeout_given)
+		return parse_cbw_timeout(disk, as);
+	if (!strcasecmp(name, "on_cbw_error") && !disk->on_cbw_error_given)
+		return parse_on_cbw_error(disk, as);
+
+	disk->ti->error = "Unknown feature, or one given twice";
 	return -EINVAL;
 }
 
 static int parse_features(struct vmab_disk *disk, struct dm_arg_set *as)
 {
 	static const struct dm_arg nr_args[] = {
-		{0, 4, "Invalid number of feature arguments"},
+		{0, 8, "Invalid number of feature arguments"},
 	};
 	struct dm_target *ti = disk->ti;
 	unsigned int n;
@@ -101,10 +162,35 @@ static void event_work_fn(struct work_struct *work)
 {
 	struct vmab_disk *disk = container_of(work, struct vmab_disk, event_work);
 
+	static const char * const states[] = {
+		[VMAB_DISK_IDLE] = "VMABACKUP_STATE=idle",
+		[VMAB_DISK_MEMBER] = "VMABACKUP_STATE=member",
+		[VMAB_DISK_ARMED] = "VMABACKUP_STATE=armed",
+		[VMAB_DISK_BROKEN] = "VMABACKUP_STATE=broken",
+	};
+	struct gendisk *gd = dm_disk(dm_table_get_md(disk->ti->table));
+	struct vmab_disk_status status;
+	char *env[2] = {};
+
 	dm_table_event(disk->ti->table);
+	vmab_disk_status(disk, &status);
+	env[0] = (char *)states[status.state];
+	kobject_uevent_env(&disk_to_dev(gd)->kobj, KOBJ_CHANGE, env);
 }
 
-/* <origin> [<#feature args> [chunk_size <sectors>] [cbw_timeout <ms>]] */
+static void free_disk(struct vmab_disk *disk)
+{
+	if (disk->fleece)
+		dm_put_device(disk->ti, disk->fleece);
+	if (disk->origin)
+		dm_put_device(disk->ti, disk->origin);
+	kfree(disk);
+}
+
+/*
+ * <origin> [<#feature args> [chunk_size <sectors>] [fleece <device>]
+ * [cbw_timeout <ms>] [on_cbw_error break-snapshot|break-guest-write]]
+ */
 static int vmab_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 {
 	struct dm_arg_set as = { .argc = argc, .argv = argv };
@@ -135,17 +221,17 @@ static int vmab_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	INIT_LIST_HEAD(&disk->list);
 	init_waitqueue_head(&disk->idle);
 	INIT_WORK(&disk->event_work, event_work_fn);
-
-	r = parse_features(disk, &as);
-	if (r)
-		goto free_disk;
-	disk->last_total = DIV_ROUND_UP_ULL(ti->len, 1ULL << disk->chunk_shift);
+	vmab_instant_init(disk);
 
 	r = dm_get_device(ti, origin, dm_table_get_mode(ti->table), &disk->origin);
 	if (r) {
 		ti->error = "Origin device can't be opened";
 		goto free_disk;
 	}
+	r = parse_features(disk, &as);
+	if (r)
+		goto free_disk;
+	disk->last_total = DIV_ROUND_UP_ULL(ti->len, 1ULL << disk->chunk_shift);
 
 	ti->num_flush_bios = 1;
 	ti->num_discard_bios = 1;
@@ -157,7 +243,7 @@ static int vmab_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	return 0;
 
 free_disk:
-	kfree(disk);
+	free_disk(disk);
 	return r;
 }
 
@@ -165,10 +251,11 @@ static void vmab_dtr(struct dm_target *ti)
 {
 	struct vmab_disk *disk = ti->private;
 
+	/* First, while its fleece device can still be emptied. */
+	vmab_instant_exit(disk);
 	vmab_disk_unregister(disk);
 	flush_work(&disk->event_work);
-	dm_put_device(ti, disk->origin);
-	kfree(disk);
+	free_disk(disk);
 }
 
 static int map_armed(struct vmab_disk *disk, struct bio *bio)
@@ -190,6 +277,9 @@ static int map_armed(struct vmab_disk *disk, struct bio *bio)
 		return DM_MAPIO_SUBMITTED;
 	case VMAB_REQUEUE:
 		return DM_MAPIO_REQUEUE;
+	case VMAB_DROPPED:
+		bio_endio(bio);
+		return DM_MAPIO_SUBMITTED;
 	default:
 		return DM_MAPIO_REMAPPED;
 	}
@@ -225,12 +315,17 @@ static void vmab_postsuspend(struct dm_target *ti)
 
 static int vmab_preresume(struct dm_target *ti)
 {
+	int r;
+
 	if (ti->len != dm_table_get_size(ti->table)) {
 		DMERR("%s: the target must be the whole table", dm_table_device_name(ti->table));
 		return -EINVAL;
 	}
-	vmab_disk_register(ti->private, dm_disk(dm_table_get_md(ti->table)));
-	return 0;
+	r = vmab_disk_register(ti->private, dm_disk(dm_table_get_md(ti->table)));
+	if (r)
+		DMERR("%s: another disk uses its fleece device, or the reverse",
+		      dm_table_device_name(ti->table));
+	return r;
 }
 
 static void vmab_resume(struct dm_target *ti)
@@ -253,11 +348,21 @@ static const char * const reason_words[] = {
 	[VMABACKUP_REASON_REPLACED] = "replaced",
 	[VMABACKUP_REASON_REMOVED] = "removed",
 	[VMABACKUP_REASON_READER] = "reader",
+	[VMABACKUP_REASON_FLEECE_ERROR] = "fleece-error",
+	[VMABACKUP_REASON_RESIZED] = "resized",
+};
+
+static const char * const policy_words[] = {
+	[VMABACKUP_POLICY_AUTO] = "auto",
+	[VMABACKUP_POLICY_RING] = "ring",
+	[VMABACKUP_POLICY_FLEECE] = "fleece",
 };
 
 /*
  * <state> <chunk sectors> <left>/<total> guest <n> fetched <n> forgotten <n>
- * held <now> <ever> wait_us <longest> <total> reason <word> <errno> <sector|->
+ * held <now> <ever> wait_us <longest> <total> copying <n> policy <word|->
+ * spilled <n> refetched <n> fleece_used <sectors> fleece_error <errno>
+ * failed <n> dropped <n> reason <word> <errno> <sector|->
  */
 static void status_info(struct vmab_disk *disk, char *result, unsigned int maxlen)
 {
@@ -268,8 +373,12 @@ static void status_info(struct vmab_disk *disk, char *result, unsigned int maxle
 	DMEMIT("%s %u %llu/%llu guest %llu fetched %llu forgotten %llu held %llu %llu",
 	       state_words[s.state], 1u << disk->chunk_shift, s.left, s.total, s.stats.guest,
 	       s.stats.fetched, s.stats.forgotten, s.stats.held_now, s.stats.held);
-	DMEMIT(" wait_us %llu %llu reason %s %d ", s.stats.longest_wait_us,
-	       s.stats.total_wait_us, reason_words[s.fault.reason], s.fault.error);
+	DMEMIT(" wait_us %llu %llu copying %llu policy %s spilled %llu refetched %llu",
+	       s.stats.longest_wait_us, s.stats.total_wait_us, s.stats.copying,
+	       s.has_policy ? policy_words[s.policy] : "-", s.stats.spilled, s.stats.refetched);
+	DMEMIT(" fleece_used %llu fleece_error %d failed %llu dropped %llu reason %s %d ",
+	       s.stats.fleece_used >> SECTOR_SHIFT, s.stats.fleece_error, s.stats.failed,
+	       s.stats.dropped, reason_words[s.fault.reason], s.fault.error);
 	if (s.fault.offset == U64_MAX)
 		DMEMIT("-");
 	else
@@ -278,7 +387,8 @@ static void status_info(struct vmab_disk *disk, char *result, unsigned int maxle
 
 static void status_table(struct vmab_disk *disk, char *result, unsigned int maxlen)
 {
-	unsigned int n = 2 * (disk->chunk_size_given + disk->cbw_timeout_given);
+	unsigned int n = 2 * (disk->chunk_size_given + !!disk->fleece + disk->cbw_timeout_given +
+			      disk->on_cbw_error_given);
 	unsigned int sz = 0;
 
 	DMEMIT("%s", disk->origin->name);
@@ -286,8 +396,12 @@ static void status_table(struct vmab_disk *disk, char *result, unsigned int maxl
 		DMEMIT(" %u", n);
 	if (disk->chunk_size_given)
 		DMEMIT(" chunk_size %u", 1u << disk->chunk_shift);
+	if (disk->fleece)
+		DMEMIT(" fleece %s", disk->fleece->name);
 	if (disk->cbw_timeout_given)
 		DMEMIT(" cbw_timeout %u", disk->cbw_timeout_ms);
+	if (disk->on_cbw_error_given)
+		DMEMIT(" on_cbw_error %s", on_cbw_error_words[disk->break_guest_write]);
 }
 
 static void vmab_status(struct dm_target *ti, status_type_t type, unsigned int status_flags,
@@ -305,12 +419,35 @@ static void vmab_status(struct dm_target *ti, status_type_t type, unsigned int s
 		break;
 	case STATUSTYPE_IMA:
 		DMEMIT_TARGET_NAME_VERSION(ti->type);
-		DMEMIT(",origin_name=%s,chunk_size=%u,cbw_timeout=%u;", disk->origin->name,
-		       1u << disk->chunk_shift, disk->cbw_timeout_ms);
+		DMEMIT(",origin_name=%s,chunk_size=%u,fleece_name=%s,cbw_timeout=%u,on_cbw_error=%s;",
+		       disk->origin->name, 1u << disk->chunk_shift,
+		       disk->fleece ? disk->fleece->name : "", disk->cbw_timeout_ms,
+		       on_cbw_error_words[disk->break_guest_write]);
 		break;
 	}
 }
 
+/* arm, disarm */
+static int vmab_message(struct dm_target *ti, unsigned int argc, char **argv, char *result,
+			unsigned int maxlen)
+{
+	struct vmab_disk *disk = ti->private;
+	int r = -EINVAL;
+
+	if (argc == 1 && !strcasecmp(argv[0], "arm")) {
+		r = vmab_instant_arm(disk);
+		if (r == -EAGAIN)
+			DMERR("%s: suspend it before arming it",
+			      dm_table_device_name(ti->table));
+	} else if (argc == 1 && !strcasecmp(argv[0], "disarm")) {
+		r = vmab_instant_disarm(disk);
+	} else {
+		DMERR("%s: unknown message", dm_table_device_name(ti->table));
+	}
+	return r;
+}
+
+/* What the guest sees are the limits of the origin: the fleece device is our affair. */
 static int vmab_iterate_devices(struct dm_target *ti, iterate_devices_callout_fn fn, void *data)
 {
 	struct vmab_disk *disk = ti->private;
@@ -337,6 +474,7 @@ static struct target_type vmab_target = {
 	.preresume = vmab_preresume,
 	.resume = vmab_resume,
 	.status = vmab_status,
+	.message = vmab_message,
 	.iterate_devices = vmab_iterate_devices,
 };
 

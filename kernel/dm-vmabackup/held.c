@@ -9,6 +9,16 @@
  */
 #define SUSPEND_POLL_MS		(VMABACKUP_SUSPEND_GRACE_MS / 10)
 
+/*
+ * How long a discard may wait, if cbw_timeout does not end it before,
+ * milliseconds.  It is only advice, and a guest that trims its whole disk waits
+ * for each of them.
+ */
+#define DISCARD_TIMEOUT_MS	10000
+
+/* How often to look while something is held, milliseconds: a tenth of that. */
+#define LOOK_MS			(DISCARD_TIMEOUT_MS / 10)
+
 /* Apart from all that waits for disks: a deadline passes whatever they do. */
 static struct workqueue_struct *deadline_wq;
 
@@ -26,8 +36,8 @@ void vmab_held_exit_queue(void)
 
 int vmab_held_init_session(struct vmab_session *session)
 {
-	INIT_LIST_HEAD(&session->starved);
-	hash_init(session->starving);
+	INIT_LIST_HEAD(&session->hungry);
+	hash_init(session->by_chunk);
 	session->leave_wq = alloc_workqueue("vmabackup_leave",
 					    WQ_MEM_RECLAIM | WQ_UNBOUND | WQ_HIGHPRI, 0);
 	return session->leave_wq ? 0 : -ENOMEM;
@@ -36,6 +46,21 @@ int vmab_held_init_session(struct vmab_session *session)
 void vmab_held_exit_session(struct vmab_session *session)
 {
 	destroy_workqueue(session->leave_wq);
+}
+
+static void go_out(struct bio *bio, enum vmab_way_out way_out)
+{
+	switch (way_out) {
+	case VMAB_GO:
+		dm_submit_bio_remap(bio, NULL);
+		break;
+	case VMAB_FAIL:
+		bio_io_error(bio);
+		break;
+	case VMAB_DROP:
+		bio_endio(bio);
+		break;
+	}
 }
 
 static void leave_work_fn(struct work_struct *work)
@@ -53,7 +78,7 @@ static void leave_work_fn(struct work_struct *work)
 	blk_start_plug(&plug);
 	list_for_each_entry_safe(held, tmp, &leaving, wait) {
 		list_del(&held->wait);
-		dm_submit_bio_remap(dm_bio_from_per_bio_data(held, sizeof(*held)), NULL);
+		go_out(dm_bio_from_per_bio_data(held, sizeof(*held)), held->way_out);
 	}
 	blk_finish_plug(&plug);
 }
@@ -68,9 +93,19 @@ void vmab_held_flush(struct vmab_session *session)
 	}
 }
 
+static u64 timeout_ns(const struct vmab_held *held)
+{
+	unsigned int ms = held->member->cbw_timeout_ms;
+
+	if (held->discard)
+		ms = min_t(unsigned int, ms, DISCARD_TIMEOUT_MS);
+	return (u64)ms * NSEC_PER_MSEC;
+}
+
+/* When to look at the member for the first time, if not before. */
 static unsigned long first_delay(const struct vmab_member *member)
 {
-	unsigned int ms = member->cbw_timeout_ms;
+	unsigned int ms = min_t(unsigned int, member->cbw_timeout_ms, LOOK_MS);
 
 	if (member->suspend_since)
 		ms = min_t(unsigned int, ms, SUSPEND_POLL_MS);
@@ -79,6 +114,8 @@ static unsigned long first_delay(const struct vmab_member *member)
 
 void vmab_held_add(struct vmab_member *member, struct vmab_held *held, u64 first, u64 end)
 {
+	struct bio *bio = dm_bio_from_per_bio_data(held, sizeof(*held));
+
 	lockdep_assert_held(&member->session->lock);
 
 	held->member = member;
@@ -87,12 +124,15 @@ void vmab_held_add(struct vmab_member *member, struct vmab_held *held, u64 first
 	held->claim = first;
 	held->since = ktime_get_ns();
 	held->single = end - first == 1;
+	held->discard = bio_op(bio) == REQ_OP_DISCARD;
+	held->way_out = VMAB_GO;
 	held->starved = false;
 	INIT_LIST_HEAD(&held->wait);
-	if (held->single)
-		INIT_HLIST_NODE(&held->hash);
-	else
+	INIT_HLIST_NODE(&held->hash);
+	if (!held->single) {
 		list_add_tail(&held->range, &member->ranges);
+		hash_add(member->session->by_chunk, &held->hash, first);
+	}
 	/* If one was held before, its deadline comes first and finds this one. */
 	if (list_empty(&member->held))
 		queue_delayed_work(deadline_wq, &member->deadline, first_delay(member));
@@ -101,26 +141,42 @@ void vmab_held_add(struct vmab_member *member, struct vmab_held *held, u64 first
 	member->stats.held_now++;
 }
 
+void vmab_held_moved(struct vmab_held *held)
+{
+	hash_del(&held->hash);
+	hash_add(held->member->session->by_chunk, &held->hash, held->next);
+}
+
 void vmab_held_starve(struct vmab_held *held)
 {
-	struct vmab_session *session = held->member->session;
+	struct vmab_member *member = held->member;
+	struct vmab_session *session = member->session;
 
 	lockdep_assert_held(&session->lock);
 
 	held->starved = true;
-	list_add_tail(&held->wait, &session->starved);
-	if (held->single)
-		hash_add(session->starving, &held->hash, held->next);
+	if (held->single) {
+		list_add_tail(&held->wait, &member->starved);
+		hash_add(session->by_chunk, &held->hash, held->next);
+	} else {
+		list_add_tail(&held->wait, &member->starved_ranges);
+	}
+	if (list_empty(&member->hungry))
+		list_add_tail(&member->hungry, &session->hungry);
 }
 
 void vmab_held_feed(struct vmab_held *held)
 {
-	lockdep_assert_held(&held->member->session->lock);
+	struct vmab_member *member = held->member;
+
+	lockdep_assert_held(&member->session->lock);
 
 	held->starved = false;
 	list_del_init(&held->wait);
 	if (held->single)
 		hash_del(&held->hash);
+	if (list_empty(&member->starved) && list_empty(&member->starved_ranges))
+		list_del_init(&member->hungry);
 }
 
 void vmab_held_cancel(struct vmab_held *held)
@@ -133,34 +189,58 @@ void vmab_held_cancel(struct vmab_held *held)
 		vmab_held_feed(held);
 	else
 		list_del_init(&held->wait);
-	if (!held->single)
+	if (!held->single) {
 		list_del(&held->range);
+		hash_del(&held->hash);
+	}
 	list_del(&held->age);
 	member->stats.held_now--;
 }
 
-void vmab_held_leave(struct vmab_held *held)
+static void take_out(struct vmab_held *held, enum vmab_way_out way_out)
 {
 	struct vmab_member *member = held->member;
 	u64 waited = div_u64(ktime_get_ns() - held->since, NSEC_PER_USEC);
 
 	vmab_held_cancel(held);
+	held->way_out = way_out;
 	member->stats.total_wait_us += waited;
 	member->stats.longest_wait_us = max(member->stats.longest_wait_us, waited);
 	list_add_tail(&held->wait, &member->leaving);
 	queue_work(member->session->leave_wq, &member->leave_work);
 }
 
-void vmab_held_take_starved(struct vmab_member *member, struct list_head *list)
+void vmab_held_leave(struct vmab_held *held)
+{
+	take_out(held, VMAB_GO);
+}
+
+void vmab_held_fail(struct vmab_held *held)
+{
+	held->member->stats.failed++;
+	take_out(held, VMAB_FAIL);
+}
+
+static void drop(struct vmab_held *held)
+{
+	held->member->stats.dropped++;
+	take_out(held, VMAB_DROP);
+}
+
+static void take_starved(struct list_head *starved, struct list_head *list)
 {
 	struct vmab_held *held, *tmp;
 
-	list_for_each_entry_safe(held, tmp, &member->session->starved, wait) {
-		if (held->member != member)
-			continue;
+	list_for_each_entry_safe(held, tmp, starved, wait) {
 		vmab_held_cancel(held);
 		list_add_tail(&held->wait, list);
 	}
+}
+
+void vmab_held_take_starved(struct vmab_member *member, struct list_head *list)
+{
+	take_starved(&member->starved, list);
+	take_starved(&member->starved_ranges, list);
 }
 
 void vmab_held_requeue(struct list_head *list)
@@ -189,6 +269,8 @@ static void stop(struct vmab_session *session, enum vmabackup_state state)
 			RCU_INIT_POINTER(member->disk->member, NULL);
 		list_for_each_entry_safe(held, tmp, &member->held, age)
 			vmab_held_leave(held);
+		/* View reads that wait end, too. */
+		queue_work(session->leave_wq, &member->view_work);
 		vmab_member_event(member);
 	}
 	wake_up_all(&session->reader);
@@ -202,6 +284,8 @@ static const char * const reason_text[] = {
 	[VMABACKUP_REASON_REPLACED] = "its table was replaced",
 	[VMABACKUP_REASON_REMOVED] = "it was removed",
 	[VMABACKUP_REASON_READER] = "chunks could not be handed to the reader",
+	[VMABACKUP_REASON_FLEECE_ERROR] = "its fleece device failed",
+	[VMABACKUP_REASON_RESIZED] = "its origin became too small",
 };
 
 void vmab_break(struct vmab_session *session, enum vmabackup_reason reason, int error,
@@ -231,14 +315,52 @@ void vmab_close(struct vmab_session *session)
 	stop(session, VMAB_STATE_CLOSED);
 }
 
-static const struct vmab_held *first_starved(const struct vmab_member *member)
+/* Waited for too long.  False: that was the end of the session. */
+static bool expire(struct vmab_held *held)
 {
-	const struct vmab_held *held;
+	struct vmab_member *member = held->member;
 
-	list_for_each_entry(held, &member->session->starved, wait)
-		if (held->member == member)
-			return held;
-	return NULL;
+	if (held->discard) {
+		drop(held);
+		return true;
+	}
+	if (member->break_guest_write) {
+		vmab_held_fail(held);
+		return true;
+	}
+	vmab_break(member->session, VMABACKUP_REASON_TIMEOUT, ETIMEDOUT, member,
+		   held->next << (member->chunk_shift + SECTOR_SHIFT));
+	return false;
+}
+
+/* Ends what has waited too long; when the next one will have, or 0. */
+static u64 expire_all(struct vmab_member *member, u64 now)
+{
+	struct vmab_held *held, *tmp;
+	u64 until, first = 0;
+
+	list_for_each_entry_safe(held, tmp, &member->held, age) {
+		until = held->since + timeout_ns(held);
+		if (now >= until) {
+			if (!expire(held))
+				return 0;
+			continue;
+		}
+		if (!first || until < first)
+			first = until;
+		/* Those that follow are younger, but discards have less time. */
+		if (held->discard || member->cbw_timeout_ms <= DISCARD_TIMEOUT_MS)
+			break;
+	}
+	return first;
+}
+
+static const struct vmab_held *first_starved(struct vmab_member *member)
+{
+	struct vmab_held *held;
+
+	held = list_first_entry_or_null(&member->starved, struct vmab_held, wait);
+	return held ?: list_first_entry_or_null(&member->starved_ranges, struct vmab_held, wait);
 }
 
 static void deadline_work_fn(struct work_struct *work)
@@ -247,26 +369,20 @@ static void deadline_work_fn(struct work_struct *work)
 						  deadline);
 	struct vmab_session *session = member->session;
 	const u64 grace = (u64)VMABACKUP_SUSPEND_GRACE_MS * NSEC_PER_MSEC;
-	const struct vmab_held *oldest, *starved;
+	const struct vmab_held *starved;
 	u64 now, until, quiet;
 
 	spin_lock_irq(&session->lock);
-	oldest = list_first_entry_or_null(&member->held, struct vmab_held, age);
-	if (!oldest)
-		goto unlock;
-
 	now = ktime_get_ns();
-	until = oldest->since + (u64)member->cbw_timeout_ms * NSEC_PER_MSEC;
-	if (now >= until) {
-		vmab_break(session, VMABACKUP_REASON_TIMEOUT, ETIMEDOUT, member,
-			   oldest->next << (member->chunk_shift + SECTOR_SHIFT));
+	until = expire_all(member, now);
+	if (!until)
 		goto unlock;
-	}
+	until = min_t(u64, until, now + LOOK_MS * NSEC_PER_MSEC);
 
 	if (member->suspend_since) {
 		starved = first_starved(member);
-		/* A reader that gives slots back is alive, and the turn will come. */
-		quiet = max(member->suspend_since, session->last_put);
+		/* While slots come free, the turn will come. */
+		quiet = max(member->suspend_since, session->last_free);
 		if (starved && now >= quiet + grace) {
 			vmab_break(session, VMABACKUP_REASON_SUSPEND, EBUSY, member,
 				   starved->next << (member->chunk_shift + SECTOR_SHIFT));
@@ -283,6 +399,9 @@ void vmab_held_init_member(struct vmab_member *member)
 {
 	INIT_LIST_HEAD(&member->held);
 	INIT_LIST_HEAD(&member->ranges);
+	INIT_LIST_HEAD(&member->starved);
+	INIT_LIST_HEAD(&member->starved_ranges);
+	INIT_LIST_HEAD(&member->hungry);
 	INIT_LIST_HEAD(&member->leaving);
 	INIT_WORK(&member->leave_work, leave_work_fn);
 	INIT_DELAYED_WORK(&member->deadline, deadline_work_fn);

@@ -31,10 +31,16 @@ void vmab_held_add(struct vmab_member *member, struct vmab_held *held, u64 first
 /* The bio leaves for the origin, wherever it waits.  A worker submits it. */
 void vmab_held_leave(struct vmab_held *held);
 
+/* The bio ends with an I/O error, wherever it waits.  A worker ends it. */
+void vmab_held_fail(struct vmab_held *held);
+
 /* The bio is not held any more and nothing else happens to it. */
 void vmab_held_cancel(struct vmab_held *held);
 
-/* The bio waits for a slot, behind those who do already. */
+/* A bio that wants many chunks: next, which it waits for first, has changed. */
+void vmab_held_moved(struct vmab_held *held);
+
+/* The bio waits for a slot, behind those of its kind and disk who do already. */
 void vmab_held_starve(struct vmab_held *held);
 
 /* It does not any more; held->wait is on no list. */

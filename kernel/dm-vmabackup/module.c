@@ -4,6 +4,7 @@
 
 #include "chardev.h"
 #include "dm-vmabackup-target.h"
+#include "dm-vmabackup-view.h"
 #include "held.h"
 
 static int __init vmab_init(void)
@@ -16,11 +17,16 @@ static int __init vmab_init(void)
 	r = vmab_chardev_register();
 	if (r)
 		goto exit_held_queue;
-	r = vmab_target_register();
+	r = vmab_view_target_register();
 	if (r)
 		goto unregister_chardev;
+	r = vmab_target_register();
+	if (r)
+		goto unregister_view;
 	return 0;
 
+unregister_view:
+	vmab_view_target_unregister();
 unregister_chardev:
 	vmab_chardev_unregister();
 exit_held_queue:
@@ -31,6 +37,7 @@ exit_held_queue:
 static void __exit vmab_exit(void)
 {
 	vmab_target_unregister();
+	vmab_view_target_unregister();
 	vmab_chardev_unregister();
 	vmab_held_exit_queue();
 }
@@ -42,3 +49,4 @@ MODULE_DESCRIPTION("Device-mapper target for consistent backups of running VM di
 MODULE_AUTHOR("The dm-vmabackup maintainers");
 MODULE_LICENSE("GPL");
 MODULE_ALIAS("dm-vmabackup");
+MODULE_ALIAS("dm-vmabackup-view");

@@ -8,17 +8,16 @@
 
 #include "chunk-map.h"
 #include "copy.h"
+#include "fleece.h"
 #include "held.h"
+#include "registry.h"
 #include "slots.h"
+#include "view-read.h"
 
 /* 1 GiB: sixteen times what vmactl asks for, and still small on a VM host. */
 static unsigned int max_slot_memory_mb = 1024;
 module_param(max_slot_memory_mb, uint, 0644);
 MODULE_PARM_DESC(max_slot_memory_mb, "Bound of the slot memory of one session, MiB");
-
-/* See types.h: no allocation and no waiting for I/O under it. */
-static DEFINE_MUTEX(vmab_registry);
-static LIST_HEAD(vmab_disks);
 
 u64 vmab_session_max_memory(void)
 {
@@ -56,13 +55,19 @@ struct vmab_session *vmab_session_open(void)
 	r = vmab_held_init_session(session);
 	if (r)
 		goto free_session;
-	r = vmab_copy_init_session(session);
+	r = vmab_fleece_init_session(session);
 	if (r)
 		goto exit_held;
+	r = vmab_copy_init_session(session);
+	if (r)
+		goto exit_fleece;
+	vmab_view_read_init_session(session);
 	for (i = 0; i < VMABACKUP_MAX_RANGES; i++)
 		list_add_tail(&session->range_pool[i].list, &session->free_ranges);
 	return session;
 
+exit_fleece:
+	vmab_fleece_exit_session(session);
 exit_held:
 	vmab_held_exit_session(session);
 free_session:
@@ -71,51 +76,53 @@ free_session:
 	return ERR_PTR(r);
 }
 
-/* The disk is its own again; its counters stay to be seen. Locked by both. */
-static void detach(struct vmab_member *member)
-{
-	struct vmab_disk *disk = member->disk;
-
-	lockdep_assert_held(&vmab_registry);
-	lockdep_assert_held(&member->session->lock);
-
-	if (!disk)
-		return;
-	RCU_INIT_POINTER(disk->member, NULL);
-	disk->last_stats = member->stats;
-	disk->last_fault = member->session->fault;
-	disk->last_left = member->map.nr_needed;
-	disk->last_total = member->map.nr_chunks;
-	disk->owner = NULL;
-	member->disk = NULL;
-}
-
 static void free_member(struct vmab_member *member)
 {
+	vmab_fleece_exit_member(member);
 	vmab_map_exit(&member->map);
 	kfree(member);
+}
+
+/* All of them, or those whose fleece devices have nothing on them. */
+static void detach(struct vmab_session *session, bool all)
+{
+	u32 i;
+
+	mutex_lock(&vmab_registry);
+	spin_lock_irq(&session->lock);
+	for (i = 0; i < session->nr_members; i++) {
+		struct vmab_member *member = session->members[i];
+
+		if (all || !member->fleece || !member->fleece->nr_used)
+			vmab_registry_detach(member);
+	}
+	spin_unlock_irq(&session->lock);
+	mutex_unlock(&vmab_registry);
 }
 
 void vmab_session_close(struct vmab_session *session)
 {
 	u32 i;
 
-	mutex_lock(&vmab_registry);
 	spin_lock_irq(&session->lock);
 	vmab_close(session);
-	for (i = 0; i < session->nr_members; i++)
-		detach(session->members[i]);
 	spin_unlock_irq(&session->lock);
-	mutex_unlock(&vmab_registry);
-
+	detach(session, false);
 	vmab_copy_quiesce(session);
+	/* The others are ours until those are clean for the next session. */
+	for (i = 0; i < session->nr_members; i++)
+		vmab_fleece_empty(session->members[i]);
+	detach(session, true);
+
 	vmab_held_flush(session);
-	/* Map functions and ends of reads that still look at the session. */
+	vmab_view_read_flush(session);
+	/* Map functions and ends of I/O that still look at the session. */
 	synchronize_rcu();
 
 	for (i = 0; i < session->nr_members; i++)
 		free_member(session->members[i]);
 	vmab_copy_exit_session(session);
+	vmab_fleece_exit_session(session);
 	vmab_held_exit_session(session);
 	vmab_slots_destroy(session->slots);
 	kfree(session->range_pool);
@@ -124,18 +131,6 @@ void vmab_session_close(struct vmab_session *session)
 }
 
 /* ---- setting up -------------------------------------------------------- */
-
-static struct vmab_disk *find_disk(struct gendisk *gd)
-{
-	struct vmab_disk *disk;
-
-	lockdep_assert_held(&vmab_registry);
-
-	list_for_each_entry(disk, &vmab_disks, list)
-		if (disk->gd == gd)
-			return disk;
-	return NULL;
-}
 
 static int check_free(struct vmab_session *session, struct vmab_disk *disk)
 {
@@ -161,7 +156,7 @@ static int attach(struct vmab_session *session, struct vmab_disk *disk,
 		member->index = session->nr_members;
 		disk->owner = member;
 		session->members[session->nr_members++] = member;
-		session->nr_left += member->map.nr_needed;
+		session->nr_left += member->map.nr_left;
 	}
 	spin_unlock_irq(&session->lock);
 	return r;
@@ -169,36 +164,45 @@ static int attach(struct vmab_session *session, struct vmab_disk *disk,
 
 static int add(struct vmab_session *session, struct gendisk *gd, struct vmab_member *member)
 {
-	struct vmab_disk *disk;
-	u64 size;
+	struct vmab_disk *disk, *seen;
+	u64 discard_bytes = 0;
+	bool has_fleece = false;
 	int r;
 
-	/* What the map needs is known under the lock and allocated outside. */
+	/* What is needed is known under the lock and allocated outside. */
 	mutex_lock(&vmab_registry);
-	disk = find_disk(gd);
+	disk = vmab_registry_find(gd);
 	r = check_free(session, disk);
 	if (!r) {
 		member->size = (u64)disk->ti->len << SECTOR_SHIFT;
 		member->chunk_shift = disk->chunk_shift;
+		has_fleece = disk->fleece;
+		if (has_fleece)
+			discard_bytes = vmab_fleece_discard_bytes(disk->fleece->bdev);
 	}
 	mutex_unlock(&vmab_registry);
 	if (r)
 		return r;
 
-	size = member->size;
-	r = vmab_map_init(&member->map, DIV_ROUND_UP_ULL(size, chunk_size(member)));
+	seen = disk;
+	r = vmab_map_init(&member->map, DIV_ROUND_UP_ULL(member->size, chunk_size(member)));
+	if (r)
+		return r;
+	r = vmab_fleece_init_member(member, has_fleece, discard_bytes);
 	if (r)
 		return r;
 
 	mutex_lock(&vmab_registry);
-	disk = find_disk(gd);
+	disk = vmab_registry_find(gd);
 	r = check_free(session, disk);
 	/* Replaced by another instance meanwhile? */
-	if (!r && ((u64)disk->ti->len << SECTOR_SHIFT != size ||
-		   disk->chunk_shift != member->chunk_shift))
+	if (!r && (disk != seen || (u64)disk->ti->len << SECTOR_SHIFT != member->size ||
+		   disk->chunk_shift != member->chunk_shift ||
+		   !disk->fleece != !member->fleece))
 		r = -ENODEV;
 	if (!r) {
 		member->cbw_timeout_ms = disk->cbw_timeout_ms;
+		member->break_guest_write = disk->break_guest_write;
 		r = attach(session, disk, member);
 	}
 	mutex_unlock(&vmab_registry);
@@ -217,6 +221,7 @@ int vmab_session_add(struct vmab_session *session, struct gendisk *gd,
 	member->session = session;
 	vmab_held_init_member(member);
 	vmab_copy_init_member(member);
+	vmab_view_read_init_member(member);
 
 	mutex_lock(&session->mutex);
 	if (READ_ONCE(session->state) == VMABACKUP_STATE_BROKEN)
@@ -232,12 +237,61 @@ int vmab_session_add(struct vmab_session *session, struct gendisk *gd,
 		arg->chunk_size = chunk_size(member);
 		arg->size = member->size;
 		arg->nr_chunks = member->map.nr_chunks;
+		arg->disk_flags = member->fleece ? VMABACKUP_DISK_FLEECE : 0;
+		arg->reserved = 0;
 	}
 	mutex_unlock(&session->mutex);
 
 	if (r)
 		free_member(member);
 	return r;
+}
+
+static bool any_fleece(const struct vmab_session *session)
+{
+	u32 i;
+
+	for (i = 0; i < session->nr_members; i++)
+		if (session->members[i]->fleece)
+			return true;
+	return false;
+}
+
+static bool all_fleece(const struct vmab_session *session)
+{
+	u32 i;
+
+	for (i = 0; i < session->nr_members; i++)
+		if (!session->members[i]->fleece)
+			return false;
+	return true;
+}
+
+/* Slots that only carry chunks to fleece devices; without a reader, all. */
+static u32 spill_slots(const struct vmab_session *session, u32 nr_slots)
+{
+	if (session->standalone)
+		return nr_slots;
+	if (session->policy == VMABACKUP_POLICY_RING || !any_fleece(session))
+		return 0;
+	return clamp(nr_slots / 4, 1u, (u32)VMABACKUP_SPILL_SLOTS);
+}
+
+static void set_policy(struct vmab_session *session, const struct vmabackup_setup_slots *arg)
+{
+	u32 i;
+
+	session->policy = arg->policy;
+	session->drop_discards = arg->flags & VMABACKUP_SETUP_DROP_DISCARDS;
+	for (i = 0; i < session->nr_members; i++) {
+		struct vmab_member *member = session->members[i];
+
+		if (arg->cbw_timeout_ms)
+			member->cbw_timeout_ms = arg->cbw_timeout_ms;
+		if (arg->on_cbw_error)
+			member->break_guest_write = arg->on_cbw_error ==
+						    VMABACKUP_BREAK_GUEST_WRITE;
+	}
 }
 
 static int setup(struct vmab_session *session, struct vmabackup_setup_slots *arg)
@@ -252,6 +306,8 @@ static int setup(struct vmab_session *session, struct vmabackup_setup_slots *arg
 		return -EBUSY;
 	if (!session->nr_members)
 		return -ENOENT;
+	if (arg->policy == VMABACKUP_POLICY_FLEECE && !all_fleece(session))
+		return -ENODEV;
 	for (i = 0; i < session->nr_members; i++)
 		if (arg->slot_size < chunk_size(session->members[i]))
 			return -EINVAL;
@@ -262,14 +318,19 @@ static int setup(struct vmab_session *session, struct vmabackup_setup_slots *arg
 	if (IS_ERR(slots))
 		return PTR_ERR(slots);
 
-	/* Pairs with the load in chardev_mmap(). */
-	smp_store_release(&session->slots, slots);
 	spin_lock_irq(&session->lock);
-	if (session->state == VMABACKUP_STATE_NEW)
+	if (session->state == VMABACKUP_STATE_NEW) {
+		set_policy(session, arg);
+		slots->spill = spill_slots(session, arg->nr_slots);
+		/* Pairs with the load in chardev_mmap(). */
+		smp_store_release(&session->slots, slots);
 		session->state = VMABACKUP_STATE_READY;
-	else
+	} else {
 		r = -ESTALE;
+	}
 	spin_unlock_irq(&session->lock);
+	if (r)
+		vmab_slots_destroy(slots);
 	return r;
 }
 
@@ -280,7 +341,9 @@ int vmab_session_setup(struct vmab_session *session, struct vmabackup_setup_slot
 	if (arg->nr_slots < VMABACKUP_MIN_SLOTS || arg->nr_slots > VMABACKUP_MAX_SLOTS ||
 	    !is_power_of_2(arg->slot_size) || arg->slot_size < VMABACKUP_MIN_CHUNK ||
 	    arg->slot_size < PAGE_SIZE || arg->slot_size > VMABACKUP_MAX_CHUNK ||
-	    arg->reserve >= arg->nr_slots)
+	    arg->reserve >= arg->nr_slots || arg->policy > VMABACKUP_POLICY_FLEECE ||
+	    arg->on_cbw_error > VMABACKUP_BREAK_GUEST_WRITE ||
+	    arg->cbw_timeout_ms > VMABACKUP_MAX_TIMEOUT_MS)
 		return -EINVAL;
 
 	mutex_lock(&session->mutex);
@@ -320,6 +383,7 @@ static int arm(struct vmab_session *session, struct vmabackup_arm *arg)
 	for (i = 0; i < session->nr_members; i++) {
 		struct vmab_member *member = session->members[i];
 
+		member->was_armed = true;
 		rcu_assign_pointer(member->disk->member, member);
 		vmab_member_event(member);
 	}
@@ -337,165 +401,4 @@ int vmab_session_arm(struct vmab_session *session, struct vmabackup_arm *arg)
 	spin_unlock_irq(&session->lock);
 	mutex_unlock(&vmab_registry);
 	return r;
-}
-
-/* ---- what happens to a disk -------------------------------------------- */
-
-/* The target instance is going, or another one has taken its place. */
-static void lose_disk(struct vmab_disk *disk, enum vmabackup_reason reason)
-{
-	struct vmab_member *member = disk->owner;
-
-	lockdep_assert_held(&vmab_registry);
-
-	list_del_init(&disk->list);
-	if (!member)
-		return;
-	spin_lock_irq(&member->session->lock);
-	/* A disk that has been copied in full is not needed any more. */
-	if (member->session->state != VMABACKUP_STATE_ARMED || member->map.nr_needed)
-		vmab_break(member->session, reason, ENODEV, member, U64_MAX);
-	detach(member);
-	spin_unlock_irq(&member->session->lock);
-}
-
-void vmab_disk_register(struct vmab_disk *disk, struct gendisk *gd)
-{
-	struct vmab_disk *old;
-
-	mutex_lock(&vmab_registry);
-	disk->suspended = false;
-	if (list_empty(&disk->list)) {
-		old = find_disk(gd);
-		if (old) {
-			lose_disk(old, VMABACKUP_REASON_REPLACED);
-			/* Whoever looks at the disk shall find out what happened. */
-			disk->last_stats = old->last_stats;
-			disk->last_fault = old->last_fault;
-			disk->last_left = old->last_left;
-			if (old->last_total)
-				disk->last_total = old->last_total;
-		}
-		disk->gd = gd;
-		list_add_tail(&disk->list, &vmab_disks);
-	}
-	mutex_unlock(&vmab_registry);
-}
-
-void vmab_disk_unregister(struct vmab_disk *disk)
-{
-	mutex_lock(&vmab_registry);
-	if (!list_empty(&disk->list))
-		lose_disk(disk, test_bit(GD_DEAD, &disk->gd->state) ? VMABACKUP_REASON_REMOVED :
-			  VMABACKUP_REASON_REPLACED);
-	mutex_unlock(&vmab_registry);
-
-	wait_event(disk->idle, !atomic_read(&disk->inflight));
-	/* Ends of reads that have yet to wake us. */
-	synchronize_rcu();
-}
-
-/* FETCH rests, or goes on. */
-static void set_paused(struct vmab_disk *disk, bool paused)
-{
-	lockdep_assert_held(&vmab_registry);
-	if (disk->owner)
-		lockdep_assert_held(&disk->owner->session->lock);
-	disk->paused = paused;
-}
-
-static void presuspend_member(struct vmab_member *member, bool noflush, struct list_head *requeue)
-{
-	spin_lock_irq(&member->session->lock);
-	set_paused(member->disk, true);
-	if (member->session->state == VMABACKUP_STATE_ARMED) {
-		if (noflush)
-			vmab_held_take_starved(member, requeue);
-		else
-			vmab_held_suspending(member);
-	}
-	spin_unlock_irq(&member->session->lock);
-}
-
-/*
- * dm waits for the bios that we hold.  They must not depend on the reader:
- * without flush they can go back to dm; with flush they have a short grace, then
- * the session breaks.
- */
-void vmab_disk_presuspend(struct vmab_disk *disk, bool noflush)
-{
-	LIST_HEAD(requeue);
-
-	mutex_lock(&vmab_registry);
-	if (disk->owner)
-		presuspend_member(disk->owner, noflush, &requeue);
-	else
-		set_paused(disk, true);
-	mutex_unlock(&vmab_registry);
-	vmab_held_requeue(&requeue);
-}
-
-void vmab_disk_postsuspend(struct vmab_disk *disk)
-{
-	mutex_lock(&vmab_registry);
-	disk->suspended = true;
-	mutex_unlock(&vmab_registry);
-
-	/*
-	 * Nothing of ours may read the origin while it is suspended: the table
-	 * that comes next may change it behind our back.
-	 */
-	wait_event(disk->idle, !atomic_read(&disk->inflight));
-}
-
-static void resume_member(struct vmab_member *member)
-{
-	spin_lock_irq(&member->session->lock);
-	set_paused(member->disk, false);
-	member->suspend_since = 0;
-	vmab_copy_kick(member->session);
-	spin_unlock_irq(&member->session->lock);
-}
-
-void vmab_disk_resume(struct vmab_disk *disk)
-{
-	mutex_lock(&vmab_registry);
-	if (disk->owner)
-		resume_member(disk->owner);
-	else
-		set_paused(disk, false);
-	mutex_unlock(&vmab_registry);
-}
-
-static void member_status(const struct vmab_member *member, struct vmab_disk_status *status)
-{
-	static const enum vmab_disk_state states[] = {
-		[VMABACKUP_STATE_NEW] = VMAB_DISK_MEMBER,
-		[VMABACKUP_STATE_READY] = VMAB_DISK_MEMBER,
-		[VMABACKUP_STATE_ARMED] = VMAB_DISK_ARMED,
-		[VMABACKUP_STATE_BROKEN] = VMAB_DISK_BROKEN,
-	};
-
-	spin_lock_irq(&member->session->lock);
-	status->state = states[member->session->state];
-	if (member->session->state >= VMABACKUP_STATE_ARMED) {
-		status->stats = member->stats;
-		status->fault = member->session->fault;
-		status->left = member->map.nr_needed;
-		status->total = member->map.nr_chunks;
-	}
-	spin_unlock_irq(&member->session->lock);
-}
-
-void vmab_disk_status(struct vmab_disk *disk, struct vmab_disk_status *status)
-{
-	mutex_lock(&vmab_registry);
-	status->state = VMAB_DISK_IDLE;
-	status->stats = disk->last_stats;
-	status->fault = disk->last_fault;
-	status->left = disk->last_left;
-	status->total = disk->last_total;
-	if (disk->owner)
-		member_status(disk->owner, status);
-	mutex_unlock(&vmab_registry);
 }

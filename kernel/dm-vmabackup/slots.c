@@ -76,6 +76,8 @@ struct vmab_slots *vmab_slots_create(u32 nr, u32 size, u32 reserve)
 		copy->owner = VMAB_SLOT_FREE;
 		copy->bvecs = slots->bvecs + i * per_slot;
 		INIT_LIST_HEAD(&copy->waiters);
+		INIT_LIST_HEAD(&copy->readers);
+		INIT_LIST_HEAD(&copy->guests);
 		list_add_tail(&copy->link, &slots->free);
 		slots->nr_free++;
 		cond_resched();
@@ -134,10 +136,18 @@ struct vmab_copy *vmab_slots_get(struct vmab_slots *slots, struct vmab_member *m
 
 	list_del_init(&copy->link);
 	slots->nr_free--;
-	copy->owner = VMAB_SLOT_COPYING;
+	copy->owner = VMAB_SLOT_READING;
 	copy->member = member;
 	copy->disk = member->disk;
 	copy->chunk = chunk;
+	copy->since = ktime_get_ns();
+	copy->guest = false;
+	copy->spill = false;
+	copy->refetch = false;
+	copy->wanted = false;
+	copy->released = false;
+	copy->draining = false;
+	copy->written = false;
 	hlist_add_head(&copy->hash, bucket(slots, member, chunk));
 	return copy;
 }
@@ -158,12 +168,13 @@ struct vmab_copy *vmab_slots_find(struct vmab_slots *slots, const struct vmab_me
 static void make_free(struct vmab_slots *slots, struct vmab_copy *copy)
 {
 	copy->owner = VMAB_SLOT_FREE;
+	copy->member->session->last_free = ktime_get_ns();
 	/* The one used last first: its memory is warm in the caches. */
 	list_add(&copy->link, &slots->free);
 	slots->nr_free++;
 }
 
-void vmab_slots_read(struct vmab_slots *slots, struct vmab_copy *copy)
+void vmab_slots_done(struct vmab_slots *slots, struct vmab_copy *copy)
 {
 	hlist_del(&copy->hash);
 	copy->owner = VMAB_SLOT_DONE;
@@ -193,14 +204,16 @@ int vmab_slots_put(struct vmab_slots *slots, u32 slot)
 	return 0;
 }
 
-void vmab_slots_init_bio(struct vmab_slots *slots, struct vmab_copy *copy)
+void vmab_slots_init_bio(struct vmab_slots *slots, struct vmab_copy *copy, blk_opf_t opf,
+			 unsigned int block)
 {
 	struct page **pages = slots->pages + copy->slot * pages_per_slot(slots);
+	u32 length = round_up(copy->length, block);
 	u32 done, len;
 
-	bio_init(&copy->bio, NULL, copy->bvecs, pages_per_slot(slots), REQ_OP_READ);
-	for (done = 0; done < copy->length; done += len) {
-		len = min_t(u32, copy->length - done, PAGE_SIZE);
+	bio_init(&copy->bio, NULL, copy->bvecs, pages_per_slot(slots), opf);
+	for (done = 0; done < length; done += len) {
+		len = min_t(u32, length - done, PAGE_SIZE);
 		/* Can't fail: there is a vector for each page. */
 		WARN_ON_ONCE(bio_add_page(&copy->bio, pages[done >> PAGE_SHIFT], len, 0) != len);
 	}

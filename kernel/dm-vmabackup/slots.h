@@ -26,28 +26,28 @@ void vmab_slots_destroy(struct vmab_slots *slots);
 /* mmap: read-only, shared, not inherited by fork.  mmap_lock held for writing. */
 int vmab_slots_mmap(struct vmab_slots *slots, struct vm_area_struct *vma);
 
-/* May FETCH have a slot, and may a guest write? */
+/* May FETCH have a slot, and is one free for a guest's chunk to stay in? */
 static inline bool vmab_slots_for_fetch(const struct vmab_slots *slots)
 {
-	return slots->nr_free > slots->reserve;
+	return slots->nr_free > max(slots->reserve, slots->spill);
 }
 
-static inline bool vmab_slots_for_guest(const struct vmab_slots *slots)
+static inline bool vmab_slots_for_ring(const struct vmab_slots *slots)
 {
-	return slots->nr_free;
+	return slots->nr_free > slots->spill;
 }
 
-/* FREE -> COPYING for this chunk; there must be a free slot. */
+/* FREE -> READING for this chunk; there must be a free slot. */
 struct vmab_copy *vmab_slots_get(struct vmab_slots *slots, struct vmab_member *member, u64 chunk);
 
-/* The copy that reads this chunk now, or NULL. */
+/* The copy that is READING or WRITING this chunk now, or NULL. */
 struct vmab_copy *vmab_slots_find(struct vmab_slots *slots, const struct vmab_member *member,
 				  u64 chunk);
 
-/* COPYING -> DONE */
-void vmab_slots_read(struct vmab_slots *slots, struct vmab_copy *copy);
+/* READING, WRITING -> DONE */
+void vmab_slots_done(struct vmab_slots *slots, struct vmab_copy *copy);
 
-/* COPYING -> FREE */
+/* READING, WRITING -> FREE */
 void vmab_slots_drop(struct vmab_slots *slots, struct vmab_copy *copy);
 
 /* DONE -> USER */
@@ -56,7 +56,11 @@ void vmab_slots_deliver(struct vmab_slots *slots, struct vmab_copy *copy);
 /* USER -> FREE, or -EBADSLT if userspace does not have it. */
 int vmab_slots_put(struct vmab_slots *slots, u32 slot);
 
-/* Readies copy->bio to read copy->length bytes into the slot.  No lock. */
-void vmab_slots_init_bio(struct vmab_slots *slots, struct vmab_copy *copy);
+/*
+ * Readies copy->bio to read or write copy->length bytes, rounded up to blocks of
+ * that many bytes (a power of two, at most the slot's size).  No lock.
+ */
+void vmab_slots_init_bio(struct vmab_slots *slots, struct vmab_copy *copy, blk_opf_t opf,
+			 unsigned int block);
 
 #endif /* VMAB_SLOTS_H */

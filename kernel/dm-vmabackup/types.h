@@ -3,10 +3,14 @@
  * The nouns of dm-vmabackup and who owns what.
  *
  *   vmab_disk     one instance of the target; ctr to dtr
- *   vmab_session  one open file of /dev/vmabackup; open to release
- *   vmab_member   a disk in a session; ADD_DISK to release
- *   vmab_copy     the copying of one chunk into one slot; as old as its slot
+ *   vmab_session  one instant: an open file of /dev/vmabackup, open to release,
+ *                 or the message arm, to disarm
+ *   vmab_member   a disk in a session; ADD_DISK to the session's end
+ *   vmab_fleece   what of a member stands on its disk's fleece device
+ *   vmab_copy     the copying of one chunk by way of one slot; as old as its slot
  *   vmab_held     a guest bio that waits; lives in dm's per-bio data
+ *   vmab_view     one instance of vmabackup-view; ctr to dtr
+ *   vmab_view_read  a read of the instant; lives in dm's per-bio data
  *
  * Locks, outermost first:
  *
@@ -16,9 +20,11 @@
  *                     suspended, and which member has them.  Taken in dm's
  *                     suspend path: nobody allocates or waits for I/O under it.
  *   session->lock     (spinlock, taken in interrupts) all that the I/O path
- *                     changes: state, chunk maps, slots, copies, held bios.
+ *                     changes: state, chunk maps, slots, copies, held bios,
+ *                     fleece, view reads.
  *
- * The map function finds the member through disk->member under RCU alone.
+ * The map functions find the member through disk->member and view->member under
+ * RCU alone.
  */
 #ifndef VMAB_TYPES_H
 #define VMAB_TYPES_H
@@ -46,26 +52,38 @@ struct vmab_member;
  * Two bits say where a chunk stands:
  *
  *   needed  unclaimed
- *     1        1       NEEDED   the backup wants it and nobody copies it yet
- *     1        0       COPYING  claimed: a copy is reading it
- *     0        0       SAFE     in a slot, delivered, or forgotten
+ *     1        1       NEEDED   the backup wants it and it stands on the origin
+ *     1        0       COPYING  claimed: a copy reads it, guest writes wait
+ *     0        1       FLEECED  wanted, but it stands on the fleece device: guest
+ *                               writes pass
+ *     0        0       SAFE     in a slot, delivered, or forgotten; or a copy is
+ *                               taking it to the fleece device or back
  *
  * NEEDED -> COPYING by a claim, for a guest write or for FETCH alike, so that
- * a chunk can't be copied twice.  COPYING -> SAFE when the read has ended.
- * NEEDED -> SAFE by FORGET.  There is no way back.
+ * a chunk can't be copied twice.  COPYING -> SAFE when the old content is in
+ * memory and nobody reads it from the origin any more; SAFE -> FLEECED when it
+ * is on the fleece device; FLEECED -> SAFE by FETCH's claim.  COPYING -> NEEDED
+ * when a copy failed and the session lives.  NEEDED, FLEECED -> SAFE by FORGET.
  */
 struct vmab_chunk_map {
 	unsigned long *needed;		/* read without a lock by map */
 	unsigned long *unclaimed;
 	u64 nr_chunks;
-	u64 nr_needed;			/* bits set in needed */
+	u64 nr_left;			/* neither in a slot nor forgotten */
 };
 
 /* Counters of a disk, for status; of the last session that armed it. */
 struct vmab_stats {
 	u64 guest;			/* chunks copied because a guest wrote */
-	u64 fetched;			/* chunks copied because FETCH asked */
+	u64 spilled;			/* of them, those that went to the fleece device */
+	u64 fetched;			/* chunks read from the origin because FETCH asked */
+	u64 refetched;			/* ... from the fleece device */
 	u64 forgotten;
+	u64 failed;			/* guest bios that got an error */
+	u64 dropped;			/* guest discards that were dropped */
+	u64 copying;			/* chunks being copied now */
+	u64 fleece_used;		/* bytes */
+	int fleece_error;		/* errno, positive; the first one */
 	u64 held;			/* guest bios that were held, ever */
 	u64 held_now;
 	u64 longest_wait_us;
@@ -84,10 +102,14 @@ struct vmab_disk {
 	/* constant from ctr to dtr */
 	struct dm_target *ti;
 	struct dm_dev *origin;
+	struct dm_dev *fleece;		/* or NULL */
+	unsigned int fleece_block;	/* its logical blocks, bytes */
 	unsigned int chunk_shift;	/* log2 of the chunk size in sectors */
 	unsigned int cbw_timeout_ms;
+	bool break_guest_write;		/* on_cbw_error */
 	bool chunk_size_given;		/* on the table line */
 	bool cbw_timeout_given;
+	bool on_cbw_error_given;
 
 	/* Set while armed and whole. Written under session->lock. */
 	struct vmab_member __rcu *member;
@@ -103,12 +125,26 @@ struct vmab_disk {
 	struct vmab_stats last_stats;	/* what status shows once owner is gone */
 	struct vmab_fault last_fault;
 	u64 last_left, last_total;
+	enum vmabackup_policy last_policy;
+	bool was_armed;			/* the above mean something */
 
-	/* Reads of the origin under way; the disk outlives them. */
-	atomic_t inflight;
-	wait_queue_head_t idle;
+	/* I/O of ours under way, which the disk outlives. */
+	atomic_t origin_reads;		/* none while the disk is suspended */
+	atomic_t fleece_ios;
+	wait_queue_head_t idle;		/* one of the two became 0 */
+
+	/* The session made by the message arm; under vmab_registry. */
+	struct vmab_session *instant;
+	struct work_struct disarm_work;
 
 	struct work_struct event_work;
+};
+
+/* How a held bio goes on. */
+enum vmab_way_out {
+	VMAB_GO,			/* to the origin */
+	VMAB_FAIL,			/* ends with an I/O error */
+	VMAB_DROP,			/* a discard: ends with success, not submitted */
 };
 
 /*
@@ -117,17 +153,52 @@ struct vmab_disk {
  */
 struct vmab_held {
 	struct list_head age;		/* member->held, oldest first */
-	struct list_head wait;		/* session->starved, copy->waiters, member->leaving */
-	union {
-		struct hlist_node hash;	/* single: session->starving, while it starves */
-		struct list_head range;	/* range: member->ranges, all the time */
-	};
+	struct list_head wait;		/* member->starved*, copy->waiters, member->leaving */
+	/* In session->by_chunk, by next: a single while it starves, a range always. */
+	struct hlist_node hash;
+	struct list_head range;		/* range: member->ranges */
 	struct vmab_member *member;
 	u64 next, end;			/* chunks [next, end) keep it */
 	u64 claim;			/* range: nothing before it is NEEDED */
 	u64 since;			/* ns */
+	enum vmab_way_out way_out;
 	bool single;
-	bool starved;			/* wait is on session->starved */
+	bool discard;			/* advisory: may be dropped */
+	bool starved;			/* wait is on member->starved or starved_ranges */
+};
+
+/* A discard on the fleece device under way; fleece.c. */
+struct vmab_fleece_discard {
+	struct list_head link;		/* fleece->idle or fleece->active */
+	struct vmab_member *member;
+	struct vmab_disk *disk;		/* pinned by disk->fleece_ios while active */
+	u64 first, end;			/* chunks */
+	u64 freed;			/* of them, those that were used */
+	bool submitted;
+	struct bio bio;
+};
+
+/* So many keep a disk's queue filled, and merge while they wait. */
+#define VMAB_FLEECE_DISCARDS	8
+
+/* Under session->lock. */
+struct vmab_fleece {
+	unsigned long *used;		/* chunks that have been written there */
+	u64 nr_used;			/* also those whose discard is under way */
+	u64 granule;			/* chunks; what can be discarded at once. 0: nothing can */
+	u64 cursor;			/* where the scan for stale chunks goes on */
+	bool rescan;			/* some stale chunks were passed over */
+	bool all;			/* the session is over: nothing is wanted any more */
+	struct list_head idle, active;
+	struct list_head blocked;	/* copies that wait for a discard of their place */
+	struct vmab_fleece_discard discards[VMAB_FLEECE_DISCARDS];
+};
+
+/* A FETCH that has not been served in full. */
+struct vmab_range {
+	struct list_head list;
+	struct vmab_member *member;
+	u64 next, end;
 };
 
 struct vmab_member {
@@ -137,53 +208,83 @@ struct vmab_member {
 	u64 size;			/* bytes */
 	unsigned int chunk_shift;
 	unsigned int cbw_timeout_ms;
+	bool break_guest_write;
+	struct vmab_fleece *fleece;	/* or NULL */
 
 	/* under session->lock */
 	struct vmab_chunk_map map;
 	struct vmab_stats stats;
+	bool was_armed;
+	bool fleece_off;		/* it failed, and the policy is auto */
 	struct list_head held;		/* all held bios of this disk, by age */
 	struct list_head ranges;	/* those of them that want many chunks */
+	struct list_head starved;	/* singles that wait for a slot, in turn */
+	struct list_head starved_ranges; /* likewise */
+	struct list_head hungry;	/* session->hungry, while one of these is not empty */
+	bool ranges_turn;		/* which of the two is next */
 	struct list_head leaving;	/* no longer held, not yet submitted */
 	struct list_head guest_reads;	/* claimed for guests, not yet submitted */
 	struct list_head fetch_reads;	/* likewise for FETCH */
-	u32 fetching;			/* FETCH's chunks that are COPYING */
+	struct list_head fleece_writes;	/* to be submitted */
+	struct list_head guest_copies;	/* claimed for guests, until the chunk is safe */
+	u32 nr_guest_reads;		/* guests' chunks that are READING */
+	u32 fetching;			/* FETCH's chunks that are READING */
 	u32 submitted;			/* reads, to give FETCH's a turn now and then */
+	struct vmab_range retry;	/* chunks whose copy failed when FETCH had passed */
 	u64 suspend_since;		/* ns, while being suspended with flush; or 0 */
+	struct list_head view_ready;	/* view reads to be looked at again */
+	struct list_head view_waiting;	/* view reads that wait for the disk's resume */
+	struct list_head views;		/* under vmab_registry */
 
 	/*
-	 * Each disk has its own, for they may have to wait for its origin: one
-	 * that hangs may not hold up the others.
+	 * Each disk has its own, for they may have to wait for its devices: one
+	 * that hangs may not hold up the others, nor its fleece device the origin.
 	 */
 	struct work_struct read_work;
+	struct work_struct fleece_work;
 	struct work_struct leave_work;
+	struct work_struct view_work;
 	struct delayed_work deadline;
 };
 
 /*
  * Who has a slot, and so which way it can go:
  *
- *   FREE -> COPYING -> DONE -> USER -> FREE
- *              \-> FREE   (the read failed or the session broke)
+ *   FREE -> READING -> DONE -> USER -> FREE
+ *              |  \-> WRITING -> FREE	the chunk is on the fleece device
+ *              |           \---> DONE	FETCH wants it after all, or that failed
+ *              \-> FREE		the read failed or the session broke
  */
 enum vmab_slot_owner {
 	VMAB_SLOT_FREE,			/* on slots->free */
-	VMAB_SLOT_COPYING,		/* a read into it is queued or under way */
+	VMAB_SLOT_READING,		/* a read into it is queued or under way */
+	VMAB_SLOT_WRITING,		/* a write of it to the fleece device, likewise */
 	VMAB_SLOT_DONE,			/* on session->done, waits for REAP */
 	VMAB_SLOT_USER,			/* delivered */
 };
 
-/* Under session->lock, but while COPYING the bio is the block layer's. */
+/* Under session->lock, but while READING and WRITING the bio is the block layer's. */
 struct vmab_copy {
-	struct list_head link;		/* slots->free, member->*_reads, session->done */
-	struct hlist_node hash;		/* while COPYING: session's slots->copying */
+	/* slots->free, member->*_reads, ->fleece_writes, fleece->blocked, session->done */
+	struct list_head link;
+	struct hlist_node hash;		/* READING, WRITING: slots->copying */
 	struct list_head waiters;	/* held bios that want just this chunk */
+	struct list_head readers;	/* view reads that want it from the fleece device */
+	struct list_head guests;	/* member->guest_copies */
 	struct vmab_member *member;
-	struct vmab_disk *disk;		/* pinned by disk->inflight while COPYING */
+	struct vmab_disk *disk;		/* pinned while READING and WRITING */
 	u64 chunk;
+	u64 since;			/* ns, of the claim */
 	u32 slot;
 	u32 length;			/* bytes */
 	enum vmab_slot_owner owner;
 	bool guest;			/* claimed for a guest write */
+	bool spill;			/* bound for the fleece device */
+	bool refetch;			/* read from the fleece device */
+	bool wanted;			/* FETCH has passed it: no later chance */
+	bool released;			/* guest writes do not wait for it any more */
+	bool draining;			/* ... but for view reads of the origin first */
+	bool written;			/* WRITING has ended, the draining has not */
 	struct bio bio;
 	struct bio_vec *bvecs;
 };
@@ -192,6 +293,7 @@ struct vmab_slots {
 	u32 nr;
 	u32 size;			/* bytes */
 	u32 reserve;			/* what FETCH leaves free */
+	u32 spill;			/* what all but copies to a fleece device leave free */
 	u32 nr_free;
 	u32 nr_user;
 	struct list_head free;
@@ -202,11 +304,38 @@ struct vmab_slots {
 	unsigned int hash_bits;
 };
 
-/* A FETCH that has not been served in full. */
-struct vmab_range {
-	struct list_head list;
+/* One instance of vmabackup-view; view.c. */
+struct vmab_view {
+	/* constant from ctr to dtr */
+	struct dm_target *ti;
+	struct dm_dev *dev;		/* the disk's mapped device */
+	unsigned int chunk_shift;
+	unsigned int block;		/* logical blocks, bytes */
+
+	/* The instant that it shows; NULL before the first resume and when it is over. */
+	struct vmab_member __rcu *member;
+
+	/* under vmab_registry */
+	struct list_head list;		/* member->views */
+	bool attached;			/* has had a member */
+};
+
+/* A read of the instant. Under session->lock. */
+enum vmab_view_place {
+	VMAB_VIEW_NOWHERE,		/* not counted, no member */
+	VMAB_VIEW_WAITING,		/* wait is on a list */
+	VMAB_VIEW_ORIGIN,		/* hash is in session->viewing */
+	VMAB_VIEW_FLEECE,
+};
+
+struct vmab_view_read {
+	struct list_head wait;		/* copy->readers, member->view_ready, ->view_waiting */
+	struct hlist_node hash;
+	struct vmab_view *view;
 	struct vmab_member *member;
-	u64 next, end;
+	struct vmab_disk *disk;		/* pinned on ORIGIN and FLEECE */
+	u64 chunk;
+	enum vmab_view_place place;
 };
 
 /*
@@ -215,8 +344,8 @@ struct vmab_range {
  */
 #define VMAB_STATE_CLOSED	((enum vmabackup_state)(VMABACKUP_STATE_BROKEN + 1))
 
-/* Buckets for the chunks that are starved for: as many as a queue is deep. */
-#define VMAB_STARVING_BITS	10
+/* Buckets for the chunks that bios wait for: as many as a queue is deep. */
+#define VMAB_WAIT_BITS	10
 
 struct vmab_session {
 	struct mutex mutex;		/* setting up; see above */
@@ -227,14 +356,21 @@ struct vmab_session {
 
 	struct vmab_slots *slots;	/* set once, with release order */
 
+	/* Set with the slots. */
+	enum vmabackup_policy policy;
+	bool drop_discards;
+	bool standalone;		/* by message: no reader, chunks stay for views */
+
 	spinlock_t lock;		/* everything below; see above */
 	enum vmabackup_state state;
 	struct vmab_fault fault;
-	u64 nr_left;			/* chunks of all members not yet SAFE */
-	u32 inflight;			/* slots COPYING */
-	struct list_head starved;	/* held bios that wait for a slot, in turn */
-	DECLARE_HASHTABLE(starving, VMAB_STARVING_BITS); /* singles among them, by chunk */
-	u64 last_put;			/* ns, when the reader last gave a slot back */
+	u64 nr_left;			/* of all members' maps */
+	u32 inflight;			/* slots READING and WRITING, discards, view reads */
+	struct list_head hungry;	/* members with bios that wait for a slot */
+	DECLARE_HASHTABLE(by_chunk, VMAB_WAIT_BITS);	/* held bios */
+	DECLARE_HASHTABLE(viewing, VMAB_WAIT_BITS);	/* view reads of the origin */
+	u32 nr_viewing;
+	u64 last_free;			/* ns, when a slot last came free */
 	struct list_head done;		/* to be reaped */
 	struct list_head ranges;	/* FETCHes, in order */
 	struct list_head free_ranges;
@@ -247,6 +383,7 @@ struct vmab_session {
 	 */
 	struct work_struct kick_work;	/* claims; waits for nothing */
 	struct workqueue_struct *read_wq;
+	struct workqueue_struct *fleece_wq;
 	struct workqueue_struct *leave_wq;
 	wait_queue_head_t reader;
 	wait_queue_head_t quiet;	/* inflight became 0 */

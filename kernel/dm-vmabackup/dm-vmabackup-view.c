@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Owns a vmab_view from ctr to dtr: a read-only device that shows a disk as it
+ * was at the instant that it was armed with by message.
+ *
+ * It shows that one instant from its first resume on, and nothing but errors
+ * when the instant is over: what is behind a mounted file system never changes.
+ */
+#include "dm-vmabackup-view.h"
+
+#include <linux/module.h>
+#include <linux/slab.h>
+
+#include "compat.h"
+#include "instant.h"
+#include "registry.h"
+#include "view-read.h"
+
+/* <disk> */
+static int view_ctr(struct dm_target *ti, unsigned int argc, char **argv)
+{
+	struct vmab_geometry geometry;
+	struct vmab_view *view;
+	int r;
+
+	if (argc != 1) {
+		ti->error = "The one argument is the vmabackup device";
+		return -EINVAL;
+	}
+	if (ti->begin) {
+		ti->error = "The target must be the whole table";
+		return -EINVAL;
+	}
+	if (vmab_mode_writes(dm_table_get_mode(ti->table))) {
+		ti->error = "The table must be read-only (dmsetup create --readonly)";
+		return -EINVAL;
+	}
+
+	view = kzalloc(sizeof(*view), GFP_KERNEL);
+	if (!view) {
+		ti->error = "Out of memory";
+		return -ENOMEM;
+	}
+	view->ti = ti;
+	INIT_LIST_HEAD(&view->list);
+
+	r = dm_get_device(ti, argv[0], dm_table_get_mode(ti->table), &view->dev);
+	if (r) {
+		ti->error = "The vmabackup device can't be opened";
+		goto free_view;
+	}
+	r = vmab_registry_geometry(view->dev->bdev->bd_disk, &geometry);
+	if (r) {
+		ti->error = "Not a live vmabackup device with a fleece device";
+		goto put_device;
+	}
+	if (ti->len > geometry.sectors) {
+		ti->error = "The view is larger than its disk";
+		r = -EINVAL;
+		goto put_device;
+	}
+	view->chunk_shift = geometry.chunk_shift;
+	view->block = geometry.block;
+	/* A read that crosses chunks could want two devices. */
+	r = dm_set_target_max_io_len(ti, 1u << view->chunk_shift);
+	if (r)
+		goto put_device;
+
+	ti->accounts_remapped_io = true;
+	ti->per_io_data_size = sizeof(struct vmab_view_read);
+	ti->private = view;
+	return 0;
+
+put_device:
+	dm_put_device(ti, view->dev);
+free_view:
+	kfree(view);
+	return r;
+}
+
+static void view_dtr(struct dm_target *ti)
+{
+	struct vmab_view *view = ti->private;
+
+	vmab_instant_detach(view);
+	/* No read is under way, but a session's worker may be about to look. */
+	synchronize_rcu();
+	dm_put_device(ti, view->dev);
+	kfree(view);
+}
+
+static int map_verdict(enum vmab_view_verdict verdict, struct bio *bio)
+{
+	switch (verdict) {
+	case VMAB_VIEW_SUBMIT:
+		return DM_MAPIO_REMAPPED;
+	case VMAB_VIEW_HELD:
+		return DM_MAPIO_SUBMITTED;
+	case VMAB_VIEW_REQUEUE:
+		return DM_MAPIO_REQUEUE;
+	case VMAB_VIEW_AGAIN:
+		bio_wouldblock_error(bio);
+		return DM_MAPIO_SUBMITTED;
+	default:
+		return DM_MAPIO_KILL;
+	}
+}
+
+static int view_map(struct dm_target *ti, struct bio *bio)
+{
+	enum vmab_view_verdict verdict = VMAB_VIEW_OVER;
+	struct vmab_view_read *read = dm_per_bio_data(bio, sizeof(*read));
+	struct vmab_view *view = ti->private;
+	struct vmab_member *member;
+
+	read->place = VMAB_VIEW_NOWHERE;
+	if (bio_op(bio) != REQ_OP_READ)
+		return DM_MAPIO_KILL;
+	bio_clear_polled(bio);
+
+	rcu_read_lock();
+	member = rcu_dereference(view->member);
+	if (member)
+		verdict = vmab_view_read_map(view, member, bio);
+	rcu_read_unlock();
+	return map_verdict(verdict, bio);
+}
+
+static int view_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *error)
+{
+	struct vmab_view_read *read = dm_per_bio_data(bio, sizeof(*read));
+
+	if (read->place != VMAB_VIEW_NOWHERE && !vmab_view_read_end(read) && !*error)
+		*error = BLK_STS_IOERR;
+	return DM_ENDIO_DONE;
+}
+
+static void view_presuspend(struct dm_target *ti)
+{
+	struct vmab_view *view = ti->private;
+	struct vmab_member *member;
+
+	if (!dm_noflush_suspending(ti))
+		return;
+	rcu_read_lock();
+	member = rcu_dereference(view->member);
+	if (member)
+		vmab_view_read_requeue(view, member);
+	rcu_read_unlock();
+}
+
+static int view_preresume(struct dm_target *ti)
+{
+	struct vmab_view *view = ti->private;
+	int r;
+
+	r = vmab_instant_attach(view, view->dev->bdev->bd_disk);
+	if (r == -ENOTCONN)
+		DMERR("%s: its disk is not armed by message", dm_table_device_name(ti->table));
+	else if (r)
+		DMERR("%s: its disk is not the same any more", dm_table_device_name(ti->table));
+	return r;
+}
+
+static void view_status(struct dm_target *ti, status_type_t type, unsigned int status_flags,
+			char *result, unsigned int maxlen)
+{
+	struct vmab_view *view = ti->private;
+	unsigned int sz = 0;
+
+	switch (type) {
+	case STATUSTYPE_INFO:
+		DMEMIT("%s", rcu_access_pointer(view->member) ? "live" :
+		       view->attached ? "over" : "new");
+		break;
+	case STATUSTYPE_TABLE:
+		DMEMIT("%s", view->dev->name);
+		break;
+	case STATUSTYPE_IMA:
+		DMEMIT_TARGET_NAME_VERSION(ti->type);
+		DMEMIT(",disk_name=%s;", view->dev->name);
+		break;
+	}
+}
+
+static int view_iterate_devices(struct dm_target *ti, iterate_devices_callout_fn fn, void *data)
+{
+	struct vmab_view *view = ti->private;
+
+	return fn(ti, view->dev, 0, ti->len, data);
+}
+
+static void view_io_hints(struct dm_target *ti, struct queue_limits *limits)
+{
+	struct vmab_view *view = ti->private;
+
+	/* Reads go to the origin or to the fleece device. */
+	limits->logical_block_size = max(limits->logical_block_size, view->block);
+	limits->physical_block_size = max(limits->physical_block_size, view->block);
+	limits->io_min = max(limits->io_min, view->block);
+}
+
+static struct target_type vmab_view_target = {
+	.name = "vmabackup-view",
+	.version = {0, 1, 0},
+	.features = DM_TARGET_NOWAIT,
+	.module = THIS_MODULE,
+	.ctr = view_ctr,
+	.dtr = view_dtr,
+	.map = view_map,
+	.end_io = view_end_io,
+	.presuspend = view_presuspend,
+	.preresume = view_preresume,
+	.status = view_status,
+	.iterate_devices = view_iterate_devices,
+	.io_hints = view_io_hints,
+};
+
+int vmab_view_target_register(void)
+{
+	return dm_register_target(&vmab_view_target);
+}
+
+void vmab_view_target_unregister(void)
+{
+	dm_unregister_target(&vmab_view_target);
+}

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "registry.h"
+
+#include <linux/blkdev.h>
+
+DEFINE_MUTEX(vmab_registry);
+static LIST_HEAD(vmab_disks);
+
+struct vmab_disk *vmab_registry_find(const struct gendisk *gd)
+{
+	struct vmab_disk *disk;
+
+	lockdep_assert_held(&vmab_registry);
+
+	list_for_each_entry(disk, &vmab_disks, list)
+		if (disk->gd == gd)
+			return disk;
+	return NULL;
+}
+
+static bool is_fleece_of(const struct vmab_disk *disk, const struct block_device *bdev)
+{
+	return disk->fleece && disk->fleece->bdev == bdev;
+}
+
+int vmab_registry_check(const struct vmab_disk *disk, const struct gendisk *gd)
+{
+	const struct vmab_disk *other;
+
+	lockdep_assert_held(&vmab_registry);
+
+	list_for_each_entry(other, &vmab_disks, list) {
+		/* An older instance of the same device is about to go. */
+		if (other->gd == gd)
+			continue;
+		if (is_fleece_of(other, disk->origin->bdev) ||
+		    (disk->fleece && (is_fleece_of(other, disk->fleece->bdev) ||
+				      other->origin->bdev == disk->fleece->bdev)))
+			return -EBUSY;
+	}
+	return 0;
+}
+
+void vmab_registry_add(struct vmab_disk *disk, struct gendisk *gd)
+{
+	lockdep_assert_held(&vmab_registry);
+
+	disk->gd = gd;
+	list_add_tail(&disk->list, &vmab_disks);
+}
+
+void vmab_registry_del(struct vmab_disk *disk)
+{
+	lockdep_assert_held(&vmab_registry);
+	list_del_init(&disk->list);
+}
+
+void vmab_registry_detach(struct vmab_member *member)
+{
+	struct vmab_disk *disk = member->disk;
+	struct vmab_view *view, *tmp;
+
+	lockdep_assert_held(&vmab_registry);
+	lockdep_assert_held(&member->session->lock);
+
+	list_for_each_entry_safe(view, tmp, &member->views, list) {
+		RCU_INIT_POINTER(view->member, NULL);
+		list_del_init(&view->list);
+	}
+	if (!disk)
+		return;
+	RCU_INIT_POINTER(disk->member, NULL);
+	disk->owner = NULL;
+	member->disk = NULL;
+	if (!member->was_armed)
+		return;
+	disk->was_armed = true;
+	disk->last_stats = member->stats;
+	disk->last_stats.copying = 0;
+	disk->last_fault = member->session->fault;
+	disk->last_left = member->map.nr_left;
+	if (member->session->standalone)
+		disk->last_left -= member->stats.spilled;
+	disk->last_total = member->map.nr_chunks;
+	disk->last_policy = member->session->policy;
+}
+
+int vmab_registry_geometry(const struct gendisk *gd, struct vmab_geometry *geometry)
+{
+	struct vmab_disk *disk;
+	int r = -ENODEV;
+
+	mutex_lock(&vmab_registry);
+	disk = vmab_registry_find(gd);
+	if (disk && disk->fleece) {
+		geometry->sectors = disk->ti->len;
+		geometry->chunk_shift = disk->chunk_shift;
+		geometry->block = max(disk->fleece_block,
+				      bdev_logical_block_size(disk->origin->bdev));
+		r = 0;
+	}
+	mutex_unlock(&vmab_registry);
+	return r;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * registry: which disks exist, and which member has each.  Every change of that
+ * goes through its mutex, which dm's suspend path takes, too: nobody allocates
+ * or waits for I/O under it.
+ */
+#ifndef VMAB_REGISTRY_H
+#define VMAB_REGISTRY_H
+
+#include "types.h"
+
+extern struct mutex vmab_registry;
+
+/* All with vmab_registry held. */
+struct vmab_disk *vmab_registry_find(const struct gendisk *gd);
+
+/* 0, or -EBUSY if another disk has a device of this one for a fleece device. */
+int vmab_registry_check(const struct vmab_disk *disk, const struct gendisk *gd);
+void vmab_registry_add(struct vmab_disk *disk, struct gendisk *gd);
+void vmab_registry_del(struct vmab_disk *disk);
+
+/*
+ * The disk is its own again, and what is to be seen of its session stays to be
+ * seen; the views of the member have nothing to show any more.  With the
+ * session's lock, too.
+ */
+void vmab_registry_detach(struct vmab_member *member);
+
+/* What the devices of a disk look like to a view. */
+struct vmab_geometry {
+	sector_t sectors;
+	unsigned int chunk_shift;
+	unsigned int block;		/* the larger of the logical blocks, bytes */
+};
+
+/* Not locked. -ENODEV if there is no such disk, or it has no fleece device. */
+int vmab_registry_geometry(const struct gendisk *gd, struct vmab_geometry *geometry);
+
+#endif /* VMAB_REGISTRY_H */
