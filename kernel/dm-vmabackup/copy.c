@@ -2,381 +2,27 @@
 #include "copy.h"
 
 #include <linux/blkdev.h>
-#include <linux/sched.h>
 
 #include "chunk-map.h"
+#include "claim.h"
+#include "fetch.h"
 #include "fleece.h"
+#include "guest.h"
 #include "held.h"
 #include "slots.h"
-
-/* How many chunks of a range are looked at with interrupts off. */
-#define SCAN_BATCH	BIT(18)
-
-/* Likewise, how many are forgotten, and how many are claimed for those who starve. */
-#define FORGET_BATCH	BIT(14)
-#define SERVE_BATCH	64
-
-/*
- * How much FETCH may have a disk read at a time: 4 MiB keep a fast disk busy,
- * and a guest's read does not queue behind more than that.  But some chunks, if
- * they are large, so that the disk is never idle between two.
- */
-#define FETCH_BYTES	(4u << 20)
-#define FETCH_MIN_DEPTH	4u
 
 /* Of so many reads one is FETCH's, even when guests' never cease: bios wait there, too. */
 #define FETCH_TURN	8
 
-static u32 chunk_length(const struct vmab_member *member, u64 chunk)
-{
-	unsigned int shift = member->chunk_shift + SECTOR_SHIFT;
-
-	return min_t(u64, 1ULL << shift, member->size - (chunk << shift));
-}
-
-static void queue_reads(struct vmab_member *member)
-{
-	queue_work(member->session->read_wq, &member->read_work);
-}
-
-/* There is more to claim than one may with interrupts off. */
-static void go_on(struct vmab_session *session)
-{
-	queue_work(session->read_wq, &session->kick_work);
-}
-
-static u32 fetch_depth(const struct vmab_member *member)
-{
-	return max(FETCH_BYTES >> (member->chunk_shift + SECTOR_SHIFT), FETCH_MIN_DEPTH);
-}
-
-/* ---- claims ------------------------------------------------------------- */
-
-/*
- * With several disks, the slots that the guests' chunks of one may hold while
- * its origin reads: all but a quarter.  One that hangs leaves that to the others.
- */
-static u32 share(const struct vmab_session *session)
-{
-	u32 nr = session->slots->nr;
-
-	return session->nr_members > 1 ? nr - DIV_ROUND_UP(nr, 4) : nr;
-}
-
-/* A discard sends chunks to the fleece device only where all of them go. */
-static bool may_spill(const struct vmab_member *member, bool discard)
-{
-	return vmab_fleece_usable(member) &&
-	       (!discard || member->session->policy == VMABACKUP_POLICY_FLEECE);
-}
-
-/* Is there a slot for a chunk that a guest's bio pushes? Discards leave the reserve. */
-static bool may_claim(const struct vmab_member *member, bool discard)
-{
-	const struct vmab_slots *slots = member->session->slots;
-	u32 keep = may_spill(member, discard) ? 0 : slots->spill;
-
-	if (discard && !member->session->standalone)
-		keep = max(keep, slots->reserve);
-	return slots->nr_free > keep && member->nr_guest_reads < share(member->session);
-}
-
-/* NEEDED -> COPYING or FLEECED -> SAFE; there is a free slot, and the disk is there. */
-static struct vmab_copy *claim(struct vmab_member *member, u64 chunk)
-{
-	struct vmab_session *session = member->session;
-	struct vmab_copy *copy;
-
-	lockdep_assert_held(&session->lock);
-
-	vmab_map_claim(&member->map, chunk);
-	copy = vmab_slots_get(session->slots, member, chunk);
-	copy->length = chunk_length(member, chunk);
-	copy->refetch = !vmab_map_is_needed(&member->map, chunk);
-	session->inflight++;
-	member->stats.copying++;
-	atomic_inc(copy->refetch ? &copy->disk->fleece_ios : &copy->disk->origin_reads);
-	queue_reads(member);
-	return copy;
-}
-
-/* Singles that starve for the chunk need no slot any more: they wait for its copy. */
-static void feed_singles(struct vmab_copy *copy)
-{
-	struct vmab_member *member = copy->member;
-	struct hlist_node *tmp;
-	struct vmab_held *held;
-
-	hash_for_each_possible_safe(member->session->by_chunk, held, tmp, hash, copy->chunk) {
-		if (held->member != member || held->next != copy->chunk || !held->single)
-			continue;
-		vmab_held_feed(held);
-		list_add_tail(&held->wait, &copy->waiters);
-	}
-}
-
-static struct vmab_copy *claim_for_guest(struct vmab_member *member, u64 chunk, bool discard)
-{
-	bool ring = vmab_slots_for_ring(member->session->slots);
-	struct vmab_copy *copy = claim(member, chunk);
-
-	copy->guest = true;
-	copy->spill = may_spill(member, discard) &&
-		      (!ring || member->session->policy == VMABACKUP_POLICY_FLEECE);
-	list_add_tail(&copy->link, &member->guest_reads);
-	list_add_tail(&copy->guests, &member->guest_copies);
-	member->nr_guest_reads++;
-	feed_singles(copy);
-	return copy;
-}
-
-static void claim_for_fetch(struct vmab_member *member, u64 chunk)
-{
-	struct vmab_copy *copy = claim(member, chunk);
-
-	feed_singles(copy);
-	/* Guests wait for it: as urgent as one of theirs. */
-	list_add_tail(&copy->link, list_empty(&copy->waiters) ? &member->fetch_reads :
-		      &member->guest_reads);
-	member->fetching++;
-}
-
-/* ---- bios that wait ----------------------------------------------------- */
-
-/* A bio that wants one chunk waits for its copy. */
-static void place_single(struct vmab_held *held)
-{
-	struct vmab_member *member = held->member;
-	struct vmab_session *session = member->session;
-	u64 chunk = held->next;
-	struct vmab_copy *copy;
-
-	if (!vmab_map_is_needed(&member->map, chunk)) {
-		vmab_held_leave(held);
-		return;
-	}
-
-	if (!vmab_map_is_unclaimed(&member->map, chunk)) {
-		copy = vmab_slots_find(session->slots, member, chunk);
-		if (WARN_ON_ONCE(!copy)) {
-			vmab_held_leave(held);
-			return;
-		}
-		list_add_tail(&held->wait, &copy->waiters);
-		/* If FETCH's read was not submitted yet, it is as urgent as a guest's now. */
-		if (copy->owner == VMAB_SLOT_READING && !list_empty(&copy->link))
-			list_move_tail(&copy->link, &member->guest_reads);
-		return;
-	}
-
-	if (!may_claim(member, held->discard)) {
-		vmab_held_starve(held);
-		return;
-	}
-	copy = claim_for_guest(member, chunk, held->discard);
-	list_add_tail(&held->wait, &copy->waiters);
-}
-
-/*
- * A bio that wants many chunks (a discard can want all of the disk) gets them
- * copied one slot at a time, in turn with the others that starve.  It leaves
- * when none is needed any more, whoever had them copied: check_ranges().
- */
-static void place_range(struct vmab_held *held)
-{
-	struct vmab_member *member = held->member;
-
-	held->next = vmab_map_needed(&member->map, held->next, held->end);
-	if (held->next == held->end) {
-		vmab_held_leave(held);
-		return;
-	}
-	vmab_held_moved(held);
-
-	held->claim = vmab_map_on_origin(&member->map, held->claim, held->end);
-	if (held->claim < held->end && may_claim(member, held->discard)) {
-		claim_for_guest(member, held->claim, held->discard);
-		held->claim = vmab_map_on_origin(&member->map, held->claim + 1, held->end);
-	}
-	if (held->claim < held->end)
-		vmab_held_starve(held);
-}
-
-/* held->wait is on no list. */
-static void place(struct vmab_held *held)
-{
-	lockdep_assert_held(&held->member->session->lock);
-
-	if (held->single)
-		place_single(held);
-	else
-		place_range(held);
-}
-
-/* Whose turn it is of those who starve and for whom there is a slot, or NULL. */
-static struct vmab_held *next_starved(struct vmab_session *session)
-{
-	struct vmab_member *member;
-	struct vmab_held *held;
-	int i;
-
-	list_for_each_entry(member, &session->hungry, hungry) {
-		for (i = 0; i < 2; i++) {
-			struct list_head *line = member->ranges_turn ? &member->starved_ranges :
-							 &member->starved;
-
-			member->ranges_turn = !member->ranges_turn;
-			held = list_first_entry_or_null(line, struct vmab_held, wait);
-			if (held && may_claim(member, held->discard)) {
-				list_move_tail(&member->hungry, &session->hungry);
-				return held;
-			}
-		}
-	}
-	return NULL;
-}
-
-/*
- * Those who starve get what slots there are, disk by disk and in turn.  If time
- * runs out, the worker goes on, and false is returned.
- */
-static bool serve_starved(struct vmab_session *session)
-{
-	struct vmab_held *held;
-	unsigned int i;
-
-	for (i = 0; i < SERVE_BATCH; i++) {
-		held = next_starved(session);
-		if (!held)
-			return true;
-		vmab_held_feed(held);
-		place(held);
-	}
-	go_on(session);
-	return false;
-}
-
-/* Bios that want many chunks and for which this one was the next. */
-static void check_ranges(struct vmab_member *member, u64 chunk)
-{
-	struct hlist_node *tmp;
-	struct vmab_held *held;
-
-	hash_for_each_possible_safe(member->session->by_chunk, held, tmp, hash, chunk) {
-		if (held->member != member || held->next != chunk || held->single)
-			continue;
-		held->next = vmab_map_needed(&member->map, chunk, held->end);
-		if (held->next == held->end)
-			vmab_held_leave(held);
-		else
-			vmab_held_moved(held);
-	}
-}
-
-/* ---- FETCH -------------------------------------------------------------- */
-
-static bool may_fetch(const struct vmab_member *member)
-{
-	return member->disk && !member->disk->paused && member->fetching < fetch_depth(member);
-}
-
-/*
- * FETCH passes by what guests have claimed: those chunks have to be delivered
- * from their slots, wherever they were bound for.
- */
-static void want_passed(struct vmab_member *member, u64 first, u64 end)
-{
-	struct vmab_copy *copy;
-
-	list_for_each_entry(copy, &member->guest_copies, guests)
-		if (copy->chunk >= first && copy->chunk < end)
-			copy->wanted = true;
-}
-
-/* Claims what the range may have now.  False: enough for one go. */
-static bool claim_range(struct vmab_range *range, u64 *budget)
-{
-	struct vmab_member *member = range->member;
-	struct vmab_slots *slots = member->session->slots;
-
-	if (!member->map.nr_left)
-		range->next = range->end;
-	while (range->next < range->end && may_fetch(member)) {
-		u64 stop = min(range->end, range->next + *budget);
-		u64 chunk;
-
-		if (!vmab_slots_for_fetch(slots))
-			return false;
-		if (!*budget) {
-			/* Let interrupts in, then go on. */
-			go_on(member->session);
-			return false;
-		}
-		chunk = vmab_map_unclaimed(&member->map, range->next, stop);
-		*budget -= chunk - range->next;
-		range->next = chunk;
-		if (chunk < stop) {
-			claim_for_fetch(member, chunk);
-			range->next++;
-		}
-	}
-	return true;
-}
-
-/* The queued ranges take what slots they may, each disk its own share. */
-static void serve_fetch(struct vmab_session *session)
-{
-	struct vmab_range *range, *tmp;
-	u64 budget = SCAN_BATCH;
-	bool more;
-	u64 first;
-
-	list_for_each_entry_safe(range, tmp, &session->ranges, list) {
-		first = range->next;
-		more = claim_range(range, &budget);
-		if (range->next > first)
-			want_passed(range->member, first, range->next);
-		if (range->next == range->end) {
-			if (range == &range->member->retry)
-				list_del_init(&range->list);
-			else
-				list_move(&range->list, &session->free_ranges);
-		}
-		if (!more)
-			return;
-	}
-}
-
-void vmab_copy_kick(struct vmab_session *session)
-{
-	lockdep_assert_held(&session->lock);
-
-	if (session->state != VMABACKUP_STATE_ARMED)
-		return;
-	/* FETCH has what nobody who starves can have. */
-	if (serve_starved(session))
-		serve_fetch(session);
-}
-
 /* ---- the ends of a copy ------------------------------------------------- */
-
-static bool is_complete(const struct vmab_session *session)
-{
-	return !session->nr_left;
-}
 
 /* Nobody has to wait any more: the old content is in memory. */
 static void release(struct vmab_copy *copy)
 {
-	struct vmab_member *member = copy->member;
-	struct vmab_held *held, *tmp;
-
 	copy->draining = false;
 	copy->released = true;
-	vmab_map_safe(&member->map, copy->chunk);
-	list_for_each_entry_safe(held, tmp, &copy->waiters, wait)
-		vmab_held_leave(held);
-	check_ranges(member, copy->chunk);
+	vmab_map_safe(&copy->member->map, copy->chunk);
+	vmab_guest_release(copy);
 }
 
 static bool is_viewed(const struct vmab_member *member, u64 chunk)
@@ -430,7 +76,7 @@ static void deliver(struct vmab_copy *copy)
 	vmab_slots_done(session->slots, copy);
 	list_add_tail(&copy->link, &session->done);
 	vmab_fleece_stale(member, copy->chunk);
-	if (is_complete(session))
+	if (!session->nr_left)
 		vmab_member_event(member);
 	wake_up(&session->reader);
 }
@@ -460,28 +106,12 @@ static void spilled(struct vmab_copy *copy)
 static void revert(struct vmab_copy *copy)
 {
 	struct vmab_member *member = copy->member;
-	struct vmab_range *retry = &member->retry;
-	struct vmab_held *held, *tmp;
-	u64 chunk = copy->chunk;
 
-	list_for_each_entry_safe(held, tmp, &copy->waiters, wait)
-		vmab_held_fail(held);
-	list_for_each_entry_safe(held, tmp, &member->ranges, range)
-		if (held->next <= chunk && chunk < held->end)
-			vmab_held_fail(held);
-
-	vmab_map_unclaim(&member->map, chunk);
+	vmab_guest_fail(copy);
+	vmab_map_unclaim(&member->map, copy->chunk);
 	drop(copy);
-	if (!copy->wanted)
-		return;
-	if (list_empty(&retry->list)) {
-		retry->next = chunk;
-		retry->end = chunk + 1;
-		list_add_tail(&retry->list, &member->session->ranges);
-	} else {
-		retry->next = min(retry->next, chunk);
-		retry->end = max(retry->end, chunk + 1);
-	}
+	if (copy->wanted)
+		vmab_fetch_retry(member, copy->chunk);
 }
 
 static void latch_fleece_error(struct vmab_member *member, int error)
@@ -574,7 +204,7 @@ void vmab_copy_drained(struct vmab_member *member, u64 chunk)
 		drop(copy);
 		end_copy(copy);
 	}
-	go_on(member->session);
+	vmab_go_on(member->session);
 }
 
 /* In interrupts, as a rule. */
@@ -606,9 +236,9 @@ static void write_endio(struct bio *bio)
 			finish_write(copy);
 	}
 	if (session->state == VMABACKUP_STATE_ARMED) {
-		serve_starved(session);
+		vmab_guest_serve(session);
 		if (!list_empty(&session->ranges))
-			go_on(session);
+			vmab_go_on(session);
 	}
 	spin_unlock_irqrestore(&session->lock, flags);
 	vmab_disk_unpin(disk, &disk->fleece_ios);
@@ -669,18 +299,16 @@ static void read_endio(struct bio *bio)
 	if (session->state == VMABACKUP_STATE_ARMED) {
 		/* A share of the slots, or a slot after all, came free. */
 		if (guest && !list_empty(&session->hungry))
-			serve_starved(session);
-		/* Half of the depth at a time, for reads that merge. */
-		if (!guest && !list_empty(&session->ranges) &&
-		    member->fetching == fetch_depth(member) / 2)
-			go_on(session);
+			vmab_guest_serve(session);
+		if (!guest && vmab_fetch_wants_more(member))
+			vmab_go_on(session);
 	}
 	spin_unlock_irqrestore(&session->lock, flags);
 	vmab_disk_unpin(disk, ios);
 	rcu_read_unlock();
 }
 
-/* ---- reads -------------------------------------------------------------- */
+/* ---- submitting reads --------------------------------------------------- */
 
 /* Nobody wants its read any more: it ends before it began. */
 static void cancel_read(struct vmab_copy *copy)
@@ -760,7 +388,7 @@ static void kick_work_fn(struct work_struct *work)
 	struct vmab_session *session = container_of(work, struct vmab_session, kick_work);
 
 	spin_lock_irq(&session->lock);
-	vmab_copy_kick(session);
+	vmab_fetch_kick(session);
 	spin_unlock_irq(&session->lock);
 }
 
@@ -789,147 +417,6 @@ void vmab_copy_init_member(struct vmab_member *member)
 	INIT_LIST_HEAD(&member->retry.list);
 	member->retry.member = member;
 	INIT_WORK(&member->read_work, read_work_fn);
-}
-
-/*
- * It would have to wait and must not.  The copy can start all the same, or the
- * same answer would come until FETCH gets there.
- */
-static void start_for_nowait(struct vmab_member *member, u64 chunk)
-{
-	if (vmab_map_is_unclaimed(&member->map, chunk) && may_claim(member, false))
-		claim_for_guest(member, chunk, false);
-}
-
-static enum vmab_verdict hold(struct vmab_member *member, struct bio *bio, u64 first, u64 end)
-{
-	struct vmab_session *session = member->session;
-	struct vmab_held *held;
-
-	lockdep_assert_held(&session->lock);
-
-	if (session->state != VMABACKUP_STATE_ARMED)
-		return VMAB_PASS;
-	if (session->drop_discards && bio_op(bio) == REQ_OP_DISCARD) {
-		member->stats.dropped++;
-		return VMAB_DROPPED;
-	}
-	/* What was needed without the lock may have become SAFE meanwhile. */
-	first = vmab_map_needed(&member->map, first, end);
-	if (first == end)
-		return VMAB_PASS;
-	if (bio->bi_opf & REQ_NOWAIT) {
-		start_for_nowait(member, first);
-		return VMAB_AGAIN;
-	}
-
-	held = dm_per_bio_data(bio, sizeof(*held));
-	vmab_held_add(member, held, first, end);
-	place(held);
-	serve_starved(session);
-	/*
-	 * From when dm begins to suspend without flush nobody may starve, and a
-	 * bio can go back only from here or from presuspend: the flag that lets
-	 * dm take it back is certain to be set only there.
-	 */
-	if (held->starved && dm_noflush_suspending(member->disk->ti)) {
-		vmab_held_cancel(held);
-		return VMAB_REQUEUE;
-	}
-	/* Whoever polls expects the bio to be submitted by the time it does. */
-	bio_clear_polled(bio);
-	return VMAB_HELD;
-}
-
-enum vmab_verdict vmab_copy_guest_write(struct vmab_member *member, struct bio *bio)
-{
-	struct vmab_session *session = member->session;
-	enum vmab_verdict verdict;
-	u64 first = bio->bi_iter.bi_sector >> member->chunk_shift;
-	u64 end = ((bio_end_sector(bio) - 1) >> member->chunk_shift) + 1;
-	u64 needed = vmab_map_needed(&member->map, first, end);
-	unsigned long flags;
-
-	if (needed == end)
-		return VMAB_PASS;
-
-	/*
-	 * All of it is held, not cut at the edges of chunks by
-	 * dm_accept_partial_bio(): dm puts a bio that it has cut and that comes
-	 * back as a requeue together again while the rest may still be being cut.
-	 */
-	spin_lock_irqsave(&session->lock, flags);
-	verdict = hold(member, bio, needed, end);
-	spin_unlock_irqrestore(&session->lock, flags);
-	return verdict;
-}
-
-int vmab_copy_fetch(struct vmab_member *member, u64 first, u64 end)
-{
-	struct vmab_session *session = member->session;
-	struct vmab_range *range;
-	int r = 0;
-
-	spin_lock_irq(&session->lock);
-	if (session->state != VMABACKUP_STATE_ARMED) {
-		r = -ESTALE;
-		goto unlock;
-	}
-	range = list_first_entry_or_null(&session->free_ranges, struct vmab_range, list);
-	if (!range) {
-		r = -ENOBUFS;
-		goto unlock;
-	}
-	range->member = member;
-	range->next = first;
-	range->end = end;
-	list_move_tail(&range->list, &session->ranges);
-	vmab_copy_kick(session);
-unlock:
-	spin_unlock_irq(&session->lock);
-	return r;
-}
-
-/* Bios that wait for chunks that nobody wants any more leave. */
-static void recheck(struct vmab_member *member)
-{
-	struct vmab_held *held, *tmp;
-
-	list_for_each_entry_safe(held, tmp, &member->starved, wait)
-		if (!vmab_map_is_needed(&member->map, held->next))
-			vmab_held_leave(held);
-	list_for_each_entry_safe(held, tmp, &member->ranges, range) {
-		held->next = vmab_map_needed(&member->map, held->next, held->end);
-		if (held->next == held->end)
-			vmab_held_leave(held);
-		else
-			vmab_held_moved(held);
-	}
-	vmab_fleece_forgot(member);
-}
-
-u64 vmab_copy_forget(struct vmab_member *member, u64 first, u64 end)
-{
-	struct vmab_session *session = member->session;
-	u64 n, stop, total = 0;
-
-	for (; first < end; first = stop) {
-		stop = min_t(u64, end, first + FORGET_BATCH);
-		spin_lock_irq(&session->lock);
-		n = vmab_map_forget(&member->map, first, stop);
-		member->stats.forgotten += n;
-		session->nr_left -= n;
-		total += n;
-		if (n)
-			recheck(member);
-		if (n && is_complete(session)) {
-			vmab_member_event(member);
-			wake_up_all(&session->reader);
-		}
-		spin_unlock_irq(&session->lock);
-		cond_resched();
-	}
-	return total;
 }
 
 void vmab_copy_quiesce(struct vmab_session *session)

@@ -4,7 +4,7 @@
 #include <linux/nospec.h>
 #include <linux/poll.h>
 
-#include "copy.h"
+#include "fetch.h"
 #include "held.h"
 #include "slots.h"
 
@@ -34,7 +34,7 @@ int vmab_delivery_fetch(struct vmab_session *session, const struct vmabackup_ran
 	else
 		r = find_range(session, arg, &member);
 	mutex_unlock(&session->mutex);
-	return r ?: vmab_copy_fetch(member, arg->first, arg->first + arg->count);
+	return r ?: vmab_fetch_add(member, arg->first, arg->first + arg->count);
 }
 
 int vmab_delivery_forget(struct vmab_session *session, struct vmabackup_range *arg)
@@ -49,7 +49,7 @@ int vmab_delivery_forget(struct vmab_session *session, struct vmabackup_range *a
 		r = find_range(session, arg, &member);
 	mutex_unlock(&session->mutex);
 	if (!r)
-		arg->forgotten = vmab_copy_forget(member, arg->first, arg->first + arg->count);
+		arg->forgotten = vmab_fetch_forget(member, arg->first, arg->first + arg->count);
 	return r;
 }
 
@@ -73,7 +73,7 @@ int vmab_delivery_put(struct vmab_session *session, const u32 *slots, u32 nr, u3
 			(*done)++;
 	}
 	if (*done)
-		vmab_copy_kick(session);
+		vmab_fetch_kick(session);
 	spin_unlock_irq(&session->lock);
 	return r;
 }

@@ -3,7 +3,7 @@
 
 #include <linux/blkdev.h>
 
-#include "copy.h"
+#include "fetch.h"
 #include "held.h"
 #include "registry.h"
 #include "view-read.h"
@@ -151,7 +151,7 @@ static void resume_member(struct vmab_member *member)
 	spin_lock_irq(&member->session->lock);
 	set_paused(member->disk, false);
 	member->suspend_since = 0;
-	vmab_copy_kick(member->session);
+	vmab_fetch_kick(member->session);
 	vmab_view_read_resume(member);
 	spin_unlock_irq(&member->session->lock);
 }

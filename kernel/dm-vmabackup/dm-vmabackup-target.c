@@ -11,8 +11,8 @@
 #include <linux/module.h>
 #include <linux/slab.h>
 
-#include "copy.h"
 #include "disk.h"
+#include "guest.h"
 #include "instant.h"
 
 /* 64 KiB: the cluster of the archives, and a size that disks read well. */
@@ -266,7 +266,7 @@ static int map_armed(struct vmab_disk *disk, struct bio *bio)
 	rcu_read_lock();
 	member = rcu_dereference(disk->member);
 	if (member)
-		verdict = vmab_copy_guest_write(member, bio);
+		verdict = vmab_guest_write(member, bio);
 	rcu_read_unlock();
 
 	switch (verdict) {
