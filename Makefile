@@ -19,9 +19,11 @@ mandir ?= $(prefix)/share/man
 
 # $(call modules_make,ARGUMENTS): Kbuild writes beside its sources, so it works
 # on a tree of symbolic links under build/, one per kernel.
-MODULES_DIR = $(VMAB_BUILD)/modules-$(KVER)
+# VMAB_GCOV=1, for the debug kernel: the module counts which of its lines ran.
+export VMAB_GCOV
+MODULES_DIR = $(VMAB_BUILD)/modules-$(KVER)$(if $(VMAB_GCOV),-gcov)
 modules_make = $(if $(BUILD_ROOT),$(TOP)/scripts/in-build-root $(BUILD_ROOT)) $(MAKE) \
-	--no-print-directory -C $(KDIR) M=$(MODULES_DIR) $(1)
+	--no-print-directory -C $(KDIR) M=$(MODULES_DIR) $(if $(VMAB_GCOV),GCOV_PROFILE=y) $(1)
 
 all: modules userspace
 
@@ -69,6 +71,18 @@ KERNELS ?= debian12 debian13 newest
 #: make check-kernels    the same on each of KERNELS="debian12 debian13 newest"
 check-kernels:
 	@KERNELS="$(KERNELS)" TESTS="$${TESTS:-*}" $(TOP)/tests/run kernels
+#: make debug-kernel     a kernel that watches itself, into the cache (15 minutes)
+debug-kernel:
+	@$(TOP)/scripts/debug-kernel
+#: make check-debug      all tests in virtual machines on it, looking for leaks after each
+check-debug:
+	@$(TOP)/tests/run setup debug
+#: make coverage         the same, counting lines of the module, report in build/coverage/
+coverage:
+	@$(TOP)/tests/run setup coverage
+#: make check-faults     the same under faults, FAULTS=slab,page,usercopy,io
+check-faults:
+	@FAULTS=$(FAULTS) $(TOP)/tests/run setup faults
 #: make check            setup, style, build and every test
 check:
 	@$(TOP)/tests/run check
@@ -146,3 +160,4 @@ clean:
 .PHONY: all help setup links modules sparse userspace userspace-san test-tools
 .PHONY: unit check-vm check check-kernels bench-stall long-exact long-kill soak style vm-shell
 .PHONY: demo install install-userspace install-dkms clean
+.PHONY: debug-kernel check-debug coverage check-faults

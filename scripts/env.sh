@@ -39,7 +39,17 @@ need_kver() {
 	export KVER
 }
 
-# The module built for $KVER (by "make modules").
+# The module built for $KVER (by "make modules"); with VMAB_GCOV, the one that
+# counts which of its lines ran.
 module_path() {
-	printf '%s\n' "$VMAB_BUILD/modules-$KVER/kernel/dm-vmabackup/dm-vmabackup.ko"
+	printf '%s\n' "$VMAB_BUILD/modules-$KVER${VMAB_GCOV:+-gcov}/kernel/dm-vmabackup/dm-vmabackup.ko"
+}
+
+# How many times longer than on a stock kernel things may take in a machine that
+# runs $KVER. Under KASAN and lockdep, most take 2 to 3 times as long.
+kernel_slowness() {
+	case $KVER in
+	*-vmabackup-*) echo 4 ;;
+	*) echo 1 ;;
+	esac
 }
