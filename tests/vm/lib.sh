@@ -34,6 +34,7 @@ _tap_on_exit() {
 
 	trap - ERR EXIT
 	set +e
+	! declare -F faults_off >/dev/null || faults_off
 	for ((i = ${#_tap_cleanups[@]} - 1; i >= 0; i--)); do
 		if ! eval "${_tap_cleanups[i]}" >"$WORK/cleanup" 2>&1; then
 			printf '# cleanup failed: %s\n' "${_tap_cleanups[i]}"
@@ -165,9 +166,10 @@ at_exit() {
 	_tap_cleanups+=("$*")
 }
 
-# wait_for SECONDS COMMAND...: until it succeeds; fails when time is up.
+# wait_for SECONDS COMMAND...: until it succeeds; fails when time is up. A kernel
+# that watches itself is given more.
 wait_for() {
-	local end=$((SECONDS + $1))
+	local end=$((SECONDS + $1 * ${BED_SLOWNESS:-1}))
 
 	shift
 	until "$@" >/dev/null 2>&1; do
@@ -187,6 +189,10 @@ load_target() {
 	modprobe dm-mod
 	insmod "$BED_KO" "$@"
 	at_exit rmmod dm_vmabackup
+	if [ -n "${VMAB_TEST_FAULTS:-}" ]; then
+		. "$BED_TOP/tests/vm/lib-faults.sh"
+		faults_on "$VMAB_TEST_FAULTS"
+	fi
 }
 
 # --- disks ---
