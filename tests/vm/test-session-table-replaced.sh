@@ -60,15 +60,15 @@ def ioc(d, nr, size):
     return d << 30 | size << 16 | 0xB7 << 8 | nr
 session = os.open("/dev/vmabackup", os.O_RDWR)
 disk = os.open("/dev/mapper/d0", os.O_RDONLY)
-fcntl.ioctl(session, ioc(3, 1, 32), struct.pack("iIIIQQ", disk, 0, 0, 0, 0, 0))
+fcntl.ioctl(session, ioc(3, 1, 40), struct.pack("iIIIQQII", disk, 0, 0, 0, 0, 0, 0, 0))
 os.close(disk)
 print(subprocess.check_output(["dmsetup", "status", "d0"], text=True).split()[3])
 subprocess.check_call(["dmsetup", "remove", "d0"])
-status = bytearray(112)
-fcntl.ioctl(session, ioc(2, 7, 112), status)
+status = bytearray(160)
+fcntl.ioctl(session, ioc(2, 7, 160), status)
 print(struct.unpack_from("II", status))
 try:
-    fcntl.ioctl(session, ioc(3, 2, 24), struct.pack("IIIIQ", 2, 65536, 0, 0, 0))
+    fcntl.ioctl(session, ioc(3, 2, 40), struct.pack("8IQ", 2, 65536, 0, 0, 0, 0, 0, 0, 0))
 except OSError as e:
     print(e.errno)
 PY
