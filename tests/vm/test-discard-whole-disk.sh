@@ -5,7 +5,12 @@
 # needs: disks=2x256M
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-fleece.sh"
-plan 33
+plan 32
+
+# A discard is only advice, and dropped when it has waited for so long, whatever cbw_timeout says;
+# and what an emulated machine adds, milliseconds.
+DISCARD_WAITS=10000
+SLACK=5000
 
 # What the kernel may take meanwhile, KiB: nothing that grows with the disk (16384 chunks).
 MAY_TAKE=16384
@@ -52,13 +57,14 @@ cp "$WORK/out" "$WORK/burst"
 diag "they took up to $(slowest burst 0) ms"
 watch_memory trim
 check_eq "the disk can be trimmed" "$(errors trim)" "1 0"
+check "in bounded time" test "$(slowest trim 0)" -lt $((DISCARD_WAITS + SLACK))
 diag "it took $(slowest trim 0) ms"
 check "memory stays where it was" test "$(<"$WORK/least")" -ge $((armed - MAY_TAKE))
 diag "$((armed - $(<"$WORK/least"))) KiB at most"
 session_end
 check_eq "the reader gets all" "$session_status" 0
-check_eq "nothing was dropped, nothing failed" "$(field d dropped) $(field d failed)" "0 0"
-diag "guest $(field d guest) fetched $(field d fetched)"
+check_eq "nothing failed" "$(field d failed)" 0
+diag "guest $(field d guest) fetched $(field d fetched) dropped $(field d dropped)"
 check "the guest pushed most" test "$(field d guest)" -gt 1000
 
 # Several at once, overlapping, and writers.

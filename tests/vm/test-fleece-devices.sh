@@ -12,6 +12,8 @@ sectors=16427
 chunks=129
 load_target
 piece origin /dev/vda 0 $sectors
+# One sector more than 16 MiB.
+piece large /dev/vda 200000 32769
 
 # shape NAME DISK: everything is overwritten while nobody reads.
 shape() {
@@ -105,24 +107,39 @@ session_kill
 check "thin: a killed session gives them back" wait_for "$SETTLE" pool_empty pool
 
 # --- what is no fleece device ---
+# refused NAME REASON ORIGIN FEATURES...
 refused() {
-	local name=$1
+	local name=$1 reason=$2
 
-	shift
-	try dmsetup create bad --table "0 $sectors vmabackup $*"
+	shift 2
+	dmesg -C
+	try dmsetup create bad --table "0 $(blockdev --getsz "$1") vmabackup $*"
 	if [ "$status" -eq 0 ]; then
 		not_ok "$name is refused" "it was not: $*"
-	else
+	elif dmesg | grep -q "$reason"; then
 		ok "$name is refused"
+	else
+		not_ok "$name is refused" "but the log does not say: $reason" "$(dmesg)"
 	fi
 	dmsetup remove bad 2>/dev/null || true
 }
 piece small /dev/vdb 300000 $((sectors - 1))
-refused "a smaller fleece device" /dev/mapper/origin 2 fleece /dev/mapper/small
-refused "the origin as its own" /dev/mapper/origin 2 fleece /dev/mapper/origin
-refused "one that is not there" /dev/mapper/origin 2 fleece /dev/nonesuch
-refused "none" /dev/mapper/origin 1 fleece
-refused "two" /dev/mapper/origin 4 fleece /dev/mapper/larger fleece /dev/mapper/rigid
-refused "an unknown on_cbw_error" /dev/mapper/origin 2 on_cbw_error break
-disk d /dev/mapper/origin 2 on_cbw_error break-guest-write
-check "on_cbw_error is printed" grep -q ' 2 on_cbw_error break-guest-write$' <(dm_table d)
+piece other /dev/vda 100000 $sectors
+refused "a smaller fleece device" "is smaller than the origin" \
+	/dev/mapper/origin 2 fleece /dev/mapper/small
+refused "one that is smaller in its own blocks" "is smaller than the origin" \
+	/dev/mapper/large 2 fleece "$coarse"
+refused "the origin as its own" "is the origin" /dev/mapper/origin 2 fleece /dev/mapper/origin
+refused "one that is not there" "can't be opened" /dev/mapper/origin 2 fleece /dev/nonesuch
+refused "none" "has no device" /dev/mapper/origin 1 fleece
+refused "two" "given twice" \
+	/dev/mapper/origin 4 fleece /dev/mapper/larger fleece /dev/mapper/rigid
+refused "an unknown on_cbw_error" "on_cbw_error must be" \
+	/dev/mapper/origin 2 on_cbw_error break
+disk d /dev/mapper/origin 4 on_cbw_error break-guest-write fleece /dev/mapper/larger
+check "on_cbw_error is printed" grep -q ' on_cbw_error break-guest-write$' <(dm_table d)
+refused "another disk's fleece device" "uses its fleece device" \
+	/dev/mapper/other 2 fleece /dev/mapper/larger
+refused "another disk's origin" "uses its fleece device" \
+	/dev/mapper/other 2 fleece /dev/mapper/origin
+refused "as an origin, another disk's fleece device" "uses its fleece device" /dev/mapper/larger

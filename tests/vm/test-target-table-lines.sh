@@ -50,7 +50,7 @@ refused "fewer words than announced" "not enough\|Invalid number\|The number of 
 refused "more words than announced" "The number of feature" \
 	"0 $size vmabackup /dev/vda 2 chunk_size 128 cbw_timeout 5"
 refused "too many words" "Invalid number of feature" \
-	"0 $size vmabackup /dev/vda 6 chunk_size 128 cbw_timeout 5 x y"
+	"0 $size vmabackup /dev/vda 10 chunk_size 128 cbw_timeout 5 fleece /dev/vdb on_cbw_error break-snapshot x y"
 refused "a part of a table that does not start it" "The target must be the whole table" \
 	"0 8 linear /dev/vda 0
 8 $((size - 8)) vmabackup /dev/vdb"
@@ -66,7 +66,7 @@ origin=$(printf '%d:%d' "0x$(stat -c %t /dev/vda)" "0x$(stat -c %T /dev/vda)")
 dm_create d0 "0 $size vmabackup /dev/vda"
 check_eq "the plain table line" "$(dm_table d0)" "0 $size vmabackup $origin"
 check_eq "the status of a disk that was never backed up" "$(dm_status d0)" \
-	"0 $size vmabackup idle 128 0/$((size / 128)) guest 0 fetched 0 forgotten 0 held 0 0 wait_us 0 0 reason none 0 -"
+	"0 $size vmabackup idle 128 0/$((size / 128)) guest 0 fetched 0 forgotten 0 held 0 0 wait_us 0 0 copying 0 policy - spilled 0 refetched 0 fleece_used 0 fleece_error 0 failed 0 dropped 0 reason none 0 -"
 dm_create d1 "0 $size vmabackup /dev/vdb 4 cbw_timeout 2000 chunk_size 2048"
 line=$(dm_table d1)
 check_eq "a line with features" "${line#* vmabackup }" \
