@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define POLL_MS		50
+#define NO_RESERVE	(~0u)	/* none was asked for */
 
 struct serve {
 	uint32_t slots, reserve, batch;
@@ -221,7 +222,7 @@ static void save(const struct serve *s, const struct bed *bed, const int *out, c
 
 int drain_main(int argc, char **argv)
 {
-	struct serve s = { .slots = 32, .reserve = 8, .batch = 8 };
+	struct serve s = { .slots = 32, .reserve = NO_RESERVE, .batch = 8 };
 	struct vmabackup_completion c[VMABACKUP_MAX_BATCH];
 	uint32_t slots[VMABACKUP_MAX_BATCH], n = 0;
 	uint64_t length, begin, end, delivered = 0, from_fleece = 0;
@@ -231,6 +232,8 @@ int drain_main(int argc, char **argv)
 	char more[192];
 
 	parse(argc, argv, &s);
+	if (s.reserve == NO_RESERVE)
+		s.reserve = s.slots / 4;
 	bed.setup = s.setup;
 	bed_open(&bed, argv + optind, (unsigned int)(argc - optind));
 	for (unsigned int i = 0; i < s.nr_out && i < bed.nr; i++) {

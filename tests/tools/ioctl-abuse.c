@@ -32,7 +32,7 @@ static const char usage[] =
 "  --batch N        completions per call (8)\n"
 "  --out FILE       write the disk as it was to FILE; once per disk, in order\n"
 "both:\n"
-"  --slots N, --reserve N   (hold: 2, 0; drain: 32, 8)\n"
+"  --slots N, --reserve N   (hold: 2, 0; drain: 32, a quarter)\n"
 "  --policy P               auto, ring or fleece (auto)\n"
 "  --on-cbw-error E         break-snapshot or break-guest-write (the table's)\n"
 "  --timeout-ms N           cbw_timeout (the table's)\n"

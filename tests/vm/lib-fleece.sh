@@ -165,7 +165,10 @@ session_start() {
 		>"$WORK/session.json" 2>"$WORK/session.err" &
 	session_pid=$!
 	at_exit "kill -9 $session_pid 2>/dev/null || true"
-	wait_for 30 test -e "$WORK/session-armed"
+	wait_for 30 test -e "$WORK/session-armed" || {
+		cat "$WORK/session.json" "$WORK/session.err"
+		return 1
+	}
 }
 
 # session_end: reads all that there is to read; its exit status is in session_status: 0 if it
@@ -179,7 +182,8 @@ session_end() {
 # session_kill: as a crash would.
 session_kill() {
 	kill -9 "$session_pid"
-	wait "$session_pid" || true
+	# Not a line about it.
+	wait "$session_pid" 2>/dev/null || true
 }
 
 # session_said KEY: of its last STATUS.

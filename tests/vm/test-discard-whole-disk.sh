@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # A guest that trims all of a sparse disk of 1 GiB while it is backed up: it is copied in bounded
 # batches, nobody hangs, memory stays where it was.  With drop_discards nothing is copied for it.
-# needs: disks=2x256M
+# needs: disks=2x256M timeout=900
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-fleece.sh"
 plan 32

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Fleece devices of all shapes: larger, coarser, with and without discard, with a partial chunk
 # at the end.  What went there comes back as it was, and nothing of it stays.
-# needs: disks=2x256M
+# needs: disks=2x256M timeout=900
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-fleece.sh"
-plan 53
+plan 55
 
 # 8 MiB and a piece of a chunk that is no multiple of 4096 bytes.
 sectors=16427
@@ -93,7 +93,8 @@ check "fleece_used is 0" field_is d fleece_used 0
 piece meta /dev/vdb 100000 8192
 piece data /dev/vdb 120000 65536
 thin_pool pool /dev/mapper/meta /dev/mapper/data 512
-thin pool thin 0 $sectors
+# In whole blocks: thin gives no part of one back.
+thin pool thin 0 $(((sectors + 511) / 512 * 512))
 disk d /dev/mapper/origin 2 fleece /dev/mapper/thin
 limits d >"$WORK/with"
 check "thin: the guest sees the origin's limits" cmp "$WORK/limits" "$WORK/with"

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # A fleece device that fails: who gets which error is a matter of policy and on_cbw_error; the
 # guest's data is intact in any case, the first error is told, and nothing stays behind.
-# needs: disks=2x256M
+# needs: disks=2x256M timeout=900
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-fleece.sh"
 plan 50

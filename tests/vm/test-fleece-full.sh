@@ -3,7 +3,7 @@
 # A fleece device in a thin pool that runs out of space, with an error at once or after having
 # waited for more: the guest is not harmed, the session does what its policy says, and the pool
 # gets its space back.
-# needs: disks=2x256M
+# needs: disks=2x256M timeout=900
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-fleece.sh"
 plan 50

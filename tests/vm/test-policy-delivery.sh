@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Each chunk once, as it was, whatever the policy: one reader and several, guests that overwrite
 # everything, threads that give back slots that they do not own.  Prints the points of ioctl-abuse.
-# needs: disks=1x24M+1x40M+1x16M mem=1G timeout=300
+# needs: disks=1x24M+1x40M+1x16M mem=1G timeout=900
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-fleece.sh"
 

@@ -3,7 +3,7 @@
 # An origin that can be written but not read: under break-snapshot the guest does not notice and
 # the session breaks; under break-guest-write the writes fail that would have lost the old data,
 # and the session lives.  FETCH's own error always breaks it.  Whatever the policy.
-# needs: disks=2x256M
+# needs: disks=2x256M timeout=900
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-fleece.sh"
 plan 60

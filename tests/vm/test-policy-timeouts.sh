@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # cbw_timeout and on_cbw_error, from the table line and from the session: under break-guest-write
 # the write fails that waited too long, and no other; a discard is dropped instead.
-# needs: disks=2x256M
+# needs: disks=2x256M timeout=900
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-hold.sh"
 . "$BED_TOP/tests/vm/lib-fleece.sh"
