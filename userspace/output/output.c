@@ -12,16 +12,18 @@
 #include <unistd.h>
 
 #include "libvma/text.h"
+#include "output/command.h"
 #include "output/temporary.h"
 
 #define BATCH	256	/* iovecs per system call; a full extent seldom has more */
 
 struct output {
 	char *path;		/* for messages; "standard output" for "-" */
-	char *name;		/* last component of the path; NULL: standard output */
+	char *name;		/* last component of the path; NULL: a stream */
 	char *temporary;	/* beside it */
-	int dir;		/* their directory; -1: standard output */
+	int dir;		/* their directory; -1: a stream */
 	int fd;
+	pid_t child;		/* the command that reads fd; 0: none */
 	uint64_t bytes;
 };
 
@@ -29,11 +31,10 @@ static void output_free(struct output *o)
 {
 	if (!o)
 		return;
-	if (o->dir >= 0) {
-		if (o->fd >= 0)
-			close(o->fd);
+	if (o->fd > STDOUT_FILENO)
+		close(o->fd);
+	if (o->dir >= 0)
 		close(o->dir);
-	}
 	free(o->path);
 	free(o->name);
 	free(o->temporary);
@@ -315,17 +316,89 @@ static int commit_file(struct output *o, struct vma_error *err)
 	return 0;
 }
 
+/* ---- streams ---------------------------------------------------------- */
+
+#define EXEC_PREFIX	"exec:"
+
+static bool is_command(const char *path)
+{
+	return strncmp(path, EXEC_PREFIX, strlen(EXEC_PREFIX)) == 0;
+}
+
+static bool is_fifo(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISFIFO(st.st_mode);
+}
+
+bool output_is_stream(const char *path)
+{
+	return strcmp(path, "-") == 0 || is_command(path) || is_fifo(path);
+}
+
+static int open_stream(struct output *o, const char *path, struct vma_error *err)
+{
+	o->path = strdup(path);
+	if (!o->path)
+		return vma_fail(err, -ENOMEM, "out of memory");
+	if (is_command(path)) {
+		o->fd = command_start(path + strlen(EXEC_PREFIX), &o->child, err);
+		return o->fd < 0 ? o->fd : 0;
+	}
+	o->fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (o->fd < 0)
+		return vma_fail(err, -errno, "cannot open %s: %s", path, strerror(errno));
+	return 0;
+}
+
+int output_open_stream(struct output **out, const char *path, struct vma_error *err)
+{
+	struct output *o;
+	int ret;
+
+	if (!is_command(path) && !is_fifo(path))
+		return output_open(out, path, err);
+	o = calloc(1, sizeof(*o));
+	if (!o)
+		return vma_fail(err, -ENOMEM, "out of memory");
+	o->dir = -1;
+	o->fd = -1;
+	ret = open_stream(o, path, err);
+	if (ret) {
+		output_free(o);
+		return ret;
+	}
+	*out = o;
+	return 0;
+}
+
+static int commit_stream(struct output *o, struct vma_error *err)
+{
+	int ret = flush(o->fd);
+
+	if (ret) {
+		vma_error_set(err, "cannot write %s: %s", o->path, strerror(-ret));
+		output_abort(o);
+		return ret;
+	}
+	if (o->child) {
+		close(o->fd);
+		o->fd = -1;
+		ret = command_wait(o->child, o->path + strlen(EXEC_PREFIX), err);
+	}
+	output_free(o);
+	return ret;
+}
+
+/* ----------------------------------------------------------------------- */
+
 int output_commit(struct output *o, struct vma_error *err)
 {
 	int ret;
 
-	if (o->dir < 0) {
-		ret = flush(o->fd);
-		if (ret)
-			vma_error_set(err, "cannot write %s: %s", o->path, strerror(-ret));
-		output_free(o);
-		return ret;
-	}
+	if (o->dir < 0)
+		return commit_stream(o, err);
 	ret = commit_file(o, err);
 	if (ret) {
 		output_abort(o);
@@ -345,5 +418,13 @@ void output_abort(struct output *o)
 		return;
 	if (o->temporary && o->dir >= 0)
 		unlinkat(o->dir, o->temporary, 0);
+	if (o->child) {
+		struct vma_error ignored;
+
+		command_kill(o->child);
+		close(o->fd);
+		o->fd = -1;
+		command_wait(o->child, "", &ignored);
+	}
 	output_free(o);
 }

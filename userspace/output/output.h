@@ -22,6 +22,16 @@ struct output;
 int output_open(struct output **o, const char *path, struct vma_error *err);
 
 /*
+ * The same, and two kinds of path that are written to as they are, like standard output:
+ * "exec:COMMAND" (a pipe to the shell command, whose failure is the output's) and a FIFO
+ * that exists (which waits for its reader).
+ */
+int output_open_stream(struct output **o, const char *path, struct vma_error *err);
+
+/* Whether output_open_stream() would make no file. */
+bool output_is_stream(const char *path);
+
+/*
  * Removes temporary files of archives in the directory of path whose writers, on
  * this host, were killed; returns how many.
  */
@@ -36,7 +46,7 @@ int output_write(void *output, const struct iovec *iov, int iovcnt, struct vma_e
 /* Bytes written so far. */
 uint64_t output_bytes(const struct output *o);
 
-/* fsync, rename without replacing (-EEXIST), fsync of the directory; frees o. */
+/* fsync, rename without replacing (-EEXIST), fsync of the directory; the command's end; frees o. */
 int output_commit(struct output *o, struct vma_error *err);
 
 /* Removes the temporary file; frees o. NULL is allowed. */

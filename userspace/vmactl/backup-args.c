@@ -2,15 +2,13 @@
 /* The command line of vmactl backup, and the config files that it names. */
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "libvma/text.h"
 #include "vmactl/backup.h"
+#include "vmactl/config-file.h"
 #include "vmactl/vmactl.h"
 
 /* More than any device can do, and far from where sums would overflow. */
@@ -38,55 +36,18 @@ static int parse_disk(struct backup *b, const char *arg, struct vma_error *err)
 	return 0;
 }
 
-static int read_config(struct backup_config *c, const char *path, struct vma_error *err)
-{
-	struct stat st;
-	ssize_t n;
-	int fd, r = 0;
-
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0)
-		return vma_fail(err, -errno, "--config %s: %s", path, strerror(errno));
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-		r = vma_fail(err, -EINVAL, "--config %s: not a regular file", path);
-		goto out;
-	}
-	/* One byte more than fits tells that it is too large. */
-	c->data = malloc(VMA_MAX_BLOB + 1);
-	if (!c->data) {
-		r = vma_fail(err, -ENOMEM, "out of memory");
-		goto out;
-	}
-	while (c->size <= VMA_MAX_BLOB) {
-		n = read(fd, c->data + c->size, VMA_MAX_BLOB + 1 - c->size);
-		if (n < 0) {
-			r = vma_fail(err, -errno, "--config %s: %s", path, strerror(errno));
-			goto out;
-		}
-		if (!n)
-			goto out;
-		c->size += (size_t)n;
-	}
-	r = vma_fail(err, -E2BIG, "--config %s: larger than %u bytes, which is what the format takes",
-		     path, VMA_MAX_BLOB);
-out:
-	close(fd);
-	return r;
-}
-
 static int parse_config(struct backup *b, const char *path, struct vma_error *err)
 {
 	struct backup_config *c = &b->configs[b->nr_configs];
-	const char *base = strrchr(path, '/');
 
 	if (b->nr_configs == VMA_MAX_CONFIGS)
 		return vma_fail(err, -EINVAL, "at most %u config files fit in an archive",
 				VMA_MAX_CONFIGS);
 	b->nr_configs++;
-	c->name = strdup(base ? base + 1 : path);
+	c->name = strdup(config_file_name(path));
 	if (!c->name)
 		return vma_fail(err, -ENOMEM, "out of memory");
-	return read_config(c, path, err);
+	return config_file_read("--config", path, &c->data, &c->size, err);
 }
 
 static int parse_rate(const char *text, uint64_t *rate, struct vma_error *err)

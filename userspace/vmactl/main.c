@@ -14,7 +14,7 @@
 #define VERSION		"0.1.0"
 
 static const struct command *const commands[] = {
-	&cmd_backup, &cmd_status, &cmd_list, &cmd_config, &cmd_verify, &cmd_extract,
+	&cmd_backup, &cmd_status, &cmd_create, &cmd_list, &cmd_config, &cmd_verify, &cmd_extract,
 };
 
 #define NR_COMMANDS	(sizeof(commands) / sizeof(commands[0]))

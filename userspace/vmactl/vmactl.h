@@ -26,6 +26,7 @@ struct command {
 };
 
 extern const struct command cmd_backup, cmd_status;			/* need the kernel */
+extern const struct command cmd_create;
 extern const struct command cmd_list, cmd_config, cmd_verify, cmd_extract; /* archives */
 
 /* Prints "vmactl: ..." and a newline on stderr. */

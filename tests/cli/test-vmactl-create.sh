@@ -1,0 +1,109 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# "create" archives images as they are, under every compression, and its archives are good
+# for others: the tests' own reader, and the decompressors themselves.
+. "$(dirname "$0")/lib.sh"
+plan 71
+
+oracle() {
+	python3 "$CLI_DIR/../oracle/vmaread.py" "$@" >"$OUT" 2>"$ERR"
+}
+
+# Holes, zeroes that are written, noise, and a last cluster that is short.
+make_images() {
+	truncate -s 9M sparse
+	head -c 300000 /dev/urandom | dd of=sparse bs=64K seek=70 conv=notrunc status=none
+	head -c 200000 /dev/zero | dd of=sparse bs=64K seek=20 conv=notrunc status=none
+	head -c 5000 /dev/urandom | dd of=sparse bs=1 seek=9430000 conv=notrunc status=none
+	head -c $((4 * 1048576 + 33 * 512)) /dev/zero |
+		openssl enc -aes-128-ctr -nosalt -K 00 -iv 00 >dense 2>"$ERR"
+	printf 'cores: 2\n' >qemu-server.conf
+	printf '[OPTIONS]\n' >qemu-server.fw
+}
+make_images
+
+for suffix in "" .zst .gz .lzo; do
+	vmactl 0 "an archive called a.vma$suffix" create "a.vma$suffix" -c qemu-server.conf \
+		-c ./qemu-server.fw drive-scsi0=sparse -d format=raw:drive-virtio1=dense
+	check "is compressed as its name says" test \
+		"$("$VMACTL" list --json "a.vma$suffix" | jq -r .compression)" = \
+		"$(case $suffix in .zst) echo zstd ;; .gz) echo gzip ;; .lzo) echo lzo ;; *) echo none ;; esac)"
+	vmactl 0 "is verified" verify "a.vma$suffix"
+	vmactl 0 "is extracted" extract "a.vma$suffix" "got$suffix"
+	check "one disk is the same" cmp sparse "got$suffix/disk-drive-scsi0.raw"
+	check "the other one is" cmp dense "got$suffix/disk-drive-virtio1.raw"
+	check "and the configuration" cmp qemu-server.fw "got$suffix/qemu-server.fw"
+done
+check "what is zero is not stored" test "$(stat -c %s a.vma)" -lt $((4 * 1048576 + 500000))
+
+for how in "zstd -q -d -c a.vma.zst" "gzip -q -d -c a.vma.gz" "lzop -q -d -c a.vma.lzo"; do
+	$how >b.vma
+	check "the tests' reader takes what comes out of ${how%% *}" oracle compare b.vma \
+		drive-scsi0=sparse drive-virtio1=dense
+done
+check "and the archive that is not compressed" oracle compare a.vma drive-scsi0=sparse \
+	drive-virtio1=dense
+zstd -q -l -v a.vma.zst >frames 2>&1 || true
+check "zstd sees frames with checksums" grep -q XXH64 frames
+
+# --- options ---
+
+vmactl 0 "another compression than the name's" create --compress gzip:1 b.vma.zst x=dense
+check "is used" gzip -t - <b.vma.zst
+vmactl 0 "to standard output" create - x=dense
+mv "$OUT" piped.vma
+vmactl 0 "which can be read" verify piped.vma
+vmactl 0 "without names" create c.vma sparse dense
+vmactl 0 "they are" list c.vma
+stdout_has "disk0" "devname: disk0"
+stdout_has "and disk1" "devname: disk1"
+vmactl 0 "with progress" create -v d.vma a=sparse b=dense
+stdout_has "vma's lines" "progress 100% 13648384/13648384 "
+stdout_has "and the summary" "image b: size=4211200 zeros=0 saved=4211200"
+vmactl 0 "configurations only" create e.vma -c qemu-server.conf
+head -c 1000 dense >odd
+vmactl 0 "an image that is no multiple of 512" create f.vma vmstate=odd
+vmactl 0 "is filled up" extract f.vma state
+truncate -s 1024 odd
+check "with zeroes" cmp odd state/vmstate.bin
+
+# --- pipes ---
+
+mkfifo fifo
+cat fifo >from-fifo &
+vmactl 0 "to a FIFO" create fifo x=dense
+wait $!
+vmactl 0 "which somebody reads" verify from-fifo
+vmactl 0 "to a command" create "exec:cat >from-command; exit 0" x=dense
+vmactl 0 "which gets all of it" verify from-command
+vmactl 1 "a command that fails" create "exec:cat >/dev/null; exit 3" x=dense
+stderr_has "is told" "exit status 3"
+vmactl 1 "one that reads nothing" create "exec:exit 0" x=dense y=sparse
+rm -f from-* fifo
+
+# --- refusals: nothing is left ---
+
+cp a.vma copy.vma
+mkdir empty
+cd empty
+vmactl 1 "an archive that exists" create ../a.vma x=../dense
+check "stays" cmp ../a.vma ../copy.vma
+vmactl 1 "an image that is not there" create z.vma x=../dense y=nothing
+vmactl 1 "a directory" create z.vma x=..
+vmactl 1 "a device's name twice" create z.vma x=../dense x=../sparse
+vmactl 2 "no name" create z.vma =../dense
+vmactl 2 "nothing to put in" create z.vma
+vmactl 2 "another format" create z.vma -d format=qcow2:x=../dense
+printf 'QFI\373' >../image.qcow2
+truncate -s 1M ../image.qcow2
+vmactl 1 "a qcow2 image" create z.vma x=../image.qcow2
+stderr_has "is recognised" "qcow2"
+check "nothing is left of any of them" test -z "$(ls -A)"
+vmactl 0 "unless it is said to be raw" create z.vma -d format=raw:x=../image.qcow2
+rm z.vma
+cd ..
+status=0
+(ulimit -f 100 && exec "$VMACTL" create big.vma x=dense 2>"$ERR") || status=$?
+check "a file that may not grow is a failure" test "$status" -eq 1
+check "and gone" test -z "$(find . -name 'big.vma*')"
+stderr_has "that is explained" "may not grow"
