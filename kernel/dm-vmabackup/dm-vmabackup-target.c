@@ -419,9 +419,9 @@ static void vmab_status(struct dm_target *ti, status_type_t type, unsigned int s
 		break;
 	case STATUSTYPE_IMA:
 		DMEMIT_TARGET_NAME_VERSION(ti->type);
-		DMEMIT(",origin_name=%s,chunk_size=%u,fleece_name=%s,cbw_timeout=%u,on_cbw_error=%s;",
-		       disk->origin->name, 1u << disk->chunk_shift,
-		       disk->fleece ? disk->fleece->name : "", disk->cbw_timeout_ms,
+		DMEMIT(",origin_name=%s,chunk_size=%u,fleece_name=%s", disk->origin->name,
+		       1u << disk->chunk_shift, disk->fleece ? disk->fleece->name : "");
+		DMEMIT(",cbw_timeout=%u,on_cbw_error=%s;", disk->cbw_timeout_ms,
 		       on_cbw_error_words[disk->break_guest_write]);
 		break;
 	}

@@ -390,10 +390,11 @@ int vmab_fleece_init_member(struct vmab_member *member, bool has_fleece, u32 dis
 		return -ENOMEM;
 	fleece->used = kvcalloc(BITS_TO_LONGS(member->map.nr_chunks), sizeof(long),
 				GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
-	if (!fleece->used) {
-		kfree(fleece);
-		return -ENOMEM;
-	}
+	fleece->discards = kcalloc(VMAB_FLEECE_DISCARDS, sizeof(*fleece->discards),
+				   GFP_KERNEL_ACCOUNT);
+	member->fleece = fleece;
+	if (!fleece->used || !fleece->discards)
+		return -ENOMEM;		/* vmab_fleece_exit_member() frees the rest */
 	INIT_LIST_HEAD(&member->fleece_writes);
 	INIT_WORK(&member->fleece_work, fleece_work_fn);
 	fleece->granule = granule_of(member, discard_bytes);
@@ -404,7 +405,6 @@ int vmab_fleece_init_member(struct vmab_member *member, bool has_fleece, u32 dis
 		fleece->discards[i].member = member;
 		list_add_tail(&fleece->discards[i].link, &fleece->idle);
 	}
-	member->fleece = fleece;
 	return 0;
 }
 
@@ -412,6 +412,7 @@ void vmab_fleece_exit_member(struct vmab_member *member)
 {
 	if (!member->fleece)
 		return;
+	kfree(member->fleece->discards);
 	kvfree(member->fleece->used);
 	kfree(member->fleece);
 }

@@ -3,6 +3,7 @@
 
 #include <linux/blkdev.h>
 
+/* Guards the list and what types.h says is under it; nobody waits for I/O under it. */
 DEFINE_MUTEX(vmab_registry);
 static LIST_HEAD(vmab_disks);
 

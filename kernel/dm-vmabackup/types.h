@@ -185,13 +185,13 @@ struct vmab_fleece_discard {
 struct vmab_fleece {
 	unsigned long *used;		/* chunks that have been written there */
 	u64 nr_used;			/* also those whose discard is under way */
-	u64 granule;			/* chunks; what can be discarded at once. 0: nothing can */
+	u64 granule;			/* chunks that can be discarded at once; or 0 */
 	u64 cursor;			/* where the scan for stale chunks goes on */
 	bool rescan;			/* some stale chunks were passed over */
 	bool all;			/* the session is over: nothing is wanted any more */
 	struct list_head idle, active;
 	struct list_head blocked;	/* copies that wait for a discard of their place */
-	struct vmab_fleece_discard discards[VMAB_FLEECE_DISCARDS];
+	struct vmab_fleece_discard *discards;	/* VMAB_FLEECE_DISCARDS of them */
 };
 
 /* A FETCH that has not been served in full. */
@@ -329,7 +329,7 @@ enum vmab_view_place {
 };
 
 struct vmab_view_read {
-	struct list_head wait;		/* copy->readers, member->view_ready, ->view_waiting */
+	struct list_head wait;		/* copy->readers, member->view_ready, view_waiting */
 	struct hlist_node hash;
 	struct vmab_view *view;
 	struct vmab_member *member;

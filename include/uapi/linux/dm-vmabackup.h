@@ -280,8 +280,8 @@ struct vmabackup_arm {
  * FETCH queues a range, after ARM.  Its chunks are read as slots come free, in
  * order of the ranges and ascending in a range, from the disk or back from its
  * fleece device; chunks that were delivered, forgotten or are on their way
- * already are passed over in silence.  Returns at once.  Errors: ENOBUFS (VMABACKUP_MAX_RANGES are queued: reap and repeat),
- * EBUSY (not armed yet).
+ * already are passed over in silence.  Returns at once.  Errors: ENOBUFS
+ * (VMABACKUP_MAX_RANGES are queued: reap and repeat), EBUSY (not armed yet).
  *
  * FORGET drops chunks that are still needed and not being copied, before or
  * after ARM.  What a guest writes to them is not held back any more.
