@@ -87,12 +87,21 @@ static void drop(struct vmab_copy *copy)
 	vmab_slots_drop(copy->member->session->slots, copy);
 }
 
+/*
+ * FETCH wants a chunk that is bound for the fleece device.  But a reader that stands
+ * still may not end up with all slots: those for spilling stay.
+ */
+static bool may_stay(const struct vmab_copy *copy)
+{
+	return copy->wanted && vmab_slots_for_ring(copy->member->session->slots);
+}
+
 /* The chunk is on the fleece device, and no guest waits for it. */
 static void spilled(struct vmab_copy *copy)
 {
 	struct vmab_member *member = copy->member;
 
-	if (copy->wanted) {
+	if (may_stay(copy)) {
 		deliver(copy);
 		return;
 	}
@@ -100,6 +109,8 @@ static void spilled(struct vmab_copy *copy)
 	member->stats.guest++;
 	member->stats.spilled++;
 	drop(copy);
+	if (copy->wanted)
+		vmab_fetch_retry(member, copy->chunk);
 }
 
 /* break-guest-write: those who wait get an error, the chunk is NEEDED again. */
@@ -260,7 +271,7 @@ static bool end_read(struct vmab_copy *copy, int error)
 		drop(copy);
 	} else if (error) {
 		fail_read(copy, error);
-	} else if (!copy->spill || copy->wanted) {
+	} else if (!copy->spill || may_stay(copy)) {
 		if (!copy->refetch)
 			release(copy);
 		deliver(copy);

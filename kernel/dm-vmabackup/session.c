@@ -113,6 +113,8 @@ void vmab_session_close(struct vmab_session *session)
 	for (i = 0; i < session->nr_members; i++)
 		vmab_fleece_empty(session->members[i]);
 	detach(session, true);
+	for (i = 0; i < session->nr_members; i++)
+		vmab_fleece_flush(session->members[i]);
 
 	vmab_held_flush(session);
 	vmab_view_read_flush(session);
