@@ -14,12 +14,22 @@ static void disarm_work_fn(struct work_struct *work)
 	mutex_lock(&vmab_registry);
 	session = disk->instant;
 	mutex_unlock(&vmab_registry);
-	if (!session)
-		return;
 	vmab_session_close(session);
 	mutex_lock(&vmab_registry);
 	disk->instant = NULL;
+	disk->disarming = false;
 	mutex_unlock(&vmab_registry);
+}
+
+/* From now on the session is the worker's. */
+static void disarm(struct vmab_disk *disk)
+{
+	lockdep_assert_held(&vmab_registry);
+
+	if (disk->disarming)
+		return;
+	disk->disarming = true;
+	schedule_work(&disk->disarm_work);
 }
 
 void vmab_instant_init(struct vmab_disk *disk)
@@ -29,7 +39,10 @@ void vmab_instant_init(struct vmab_disk *disk)
 
 void vmab_instant_exit(struct vmab_disk *disk)
 {
-	schedule_work(&disk->disarm_work);
+	mutex_lock(&vmab_registry);
+	if (disk->instant)
+		disarm(disk);
+	mutex_unlock(&vmab_registry);
 	flush_work(&disk->disarm_work);
 }
 
@@ -90,10 +103,12 @@ int vmab_instant_arm(struct vmab_disk *disk)
 	}
 
 	mutex_lock(&vmab_registry);
-	if (disk->instant)
+	if (disk->instant) {
 		r = -EBUSY;
-	else
+	} else {
 		disk->instant = session;
+		disk->arming = true;
+	}
 	mutex_unlock(&vmab_registry);
 	if (r) {
 		vmab_session_close(session);
@@ -101,9 +116,11 @@ int vmab_instant_arm(struct vmab_disk *disk)
 	}
 
 	r = set_up(session, gd);
+	mutex_lock(&vmab_registry);
+	disk->arming = false;
 	if (r)
-		/* By the worker, which knows when it is gone. */
-		schedule_work(&disk->disarm_work);
+		disarm(disk);
+	mutex_unlock(&vmab_registry);
 restore_noio:
 	memalloc_noio_restore(noio);
 	return r;
@@ -114,10 +131,12 @@ int vmab_instant_disarm(struct vmab_disk *disk)
 	int r = 0;
 
 	mutex_lock(&vmab_registry);
-	if (disk->instant)
-		schedule_work(&disk->disarm_work);
-	else
+	if (!disk->instant)
 		r = -ENOENT;
+	else if (disk->arming)
+		r = -EBUSY;
+	else
+		disarm(disk);
 	mutex_unlock(&vmab_registry);
 	return r;
 }

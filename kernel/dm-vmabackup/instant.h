@@ -23,7 +23,10 @@ void vmab_instant_exit(struct vmab_disk *disk);
  */
 int vmab_instant_arm(struct vmab_disk *disk);
 
-/* What is left of the work is done in the background. 0 or -ENOENT. */
+/*
+ * What is left of the work is done in the background.  0, -ENOENT (not armed by
+ * message), -EBUSY (just being armed).
+ */
 int vmab_instant_disarm(struct vmab_disk *disk);
 
 /*

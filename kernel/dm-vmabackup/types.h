@@ -135,6 +135,8 @@ struct vmab_disk {
 
 	/* The session made by the message arm; under vmab_registry. */
 	struct vmab_session *instant;
+	bool arming;			/* instant is being set up, by one who holds no lock */
+	bool disarming;			/* it is disarm_work's, which frees it */
 	struct work_struct disarm_work;
 
 	struct work_struct event_work;
