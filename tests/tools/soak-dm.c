@@ -93,6 +93,16 @@ int dm_remove(const char *name)
 	return run(t);
 }
 
+bool dm_is_suspended(const char *name)
+{
+	struct dm_task *t = task(DM_DEVICE_INFO, name);
+	struct dm_info info = { 0 };
+	bool r = dm_task_run(t) && dm_task_get_info(t, &info) && info.suspended;
+
+	dm_task_destroy(t);
+	return r;
+}
+
 int dm_message(const char *name, const char *message)
 {
 	struct dm_task *t = task(DM_DEVICE_TARGET_MSG, name);

@@ -181,7 +181,8 @@ void judge(const struct kept *k, bool structure)
 	if (r)
 		save(k->path);
 	for (unsigned int d = 0; d < NR_DISKS; d++)
-		unlink(path[d]);
+		if (k->disks & 1u << d)
+			unlink(path[d]);
 	if (!k->view) {
 		unlink(k->path);
 		run(clean);

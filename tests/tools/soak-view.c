@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* soak: the actor that freezes disks by message and reads views of them. */
+/*
+ * soak: the actor that freezes disks by message and reads views of them, and one that
+ * sends such messages when nobody expects them.
+ */
 #include "soak.h"
 
 #include <errno.h>
@@ -13,12 +16,15 @@
 #define PIECES		((GUEST_MIB << 20) / PIECE)
 /* Pieces that are read twice: a view does not change. */
 #define AGAIN_PERCENT	15
-#define PAUSE_MS	1500
+#define PAUSE_MS	4000
+/* Milliseconds between two bursts of messages out of turn, at most, and how many. */
+#define MESSAGES_PAUSE	6000
+#define MESSAGES_BURST	8
 
 static void *buffer[2];
 
 /* Arms all disks of the mask at one instant and makes their views; 0 or an errno. */
-static int freeze(unsigned int mask, unsigned int *armed, unsigned int *made)
+static int freeze(unsigned int mask, unsigned int *armed, unsigned int *made, bool *together)
 {
 	char name[24], view[24], params[64];
 	int r = 0, r2;
@@ -48,6 +54,13 @@ static int freeze(unsigned int mask, unsigned int *armed, unsigned int *made)
 		r = dm_make(view, shared->sectors[d], "vmabackup-view", params, true);
 		if (!r)
 			*made |= 1u << d;
+	}
+	/* Unless somebody has resumed one of them meanwhile, it is one instant. */
+	*together = true;
+	for (unsigned int d = 0; d < NR_DISKS; d++) {
+		disk_name(name, "", d);
+		if (mask & 1u << d && !dm_is_suspended(name))
+			*together = false;
 	}
 	for (unsigned int d = NR_DISKS; d-- > 0;) {
 		if (!(mask & 1u << d))
@@ -105,7 +118,7 @@ static int read_view(unsigned int disk, const char *path)
 	errno = 0;
 	for (unsigned int i = 0; i < PIECES && !r && !shared->stop; i++) {
 		r = read_piece(disk, fd, image, order[i]);
-		if (percent(30))
+		if (percent(10))
 			sleep_ms(below(30));
 	}
 	if (!r && shared->stop)
@@ -145,15 +158,27 @@ static void thaw(unsigned int armed, unsigned int made)
 	}
 }
 
+static void unlink_images(const struct kept *k)
+{
+	char path[160];
+
+	for (unsigned int d = 0; d < NR_DISKS; d++) {
+		snprintf(path, sizeof(path), "%s.%u", k->path, d);
+		if (k->disks & 1u << d)
+			unlink(path);
+	}
+}
+
 static void one_view(int actor, uint64_t nr)
 {
-	unsigned int mask = 1 + (unsigned int)below(3), armed = 0, made = 0, whole = 0;
+	unsigned int mask = 1 + (unsigned int)below(percent(50) ? 2 : 3), armed = 0, made = 0, whole = 0;
 	struct kept k = { .view = true };
+	bool together;
 	char path[160];
 	int r, reads = 0;
 
 	doing(actor, "freezing disks %#x", mask);
-	r = freeze(mask, &armed, &made);
+	r = freeze(mask, &armed, &made, &together);
 	count(N_ARMS, (uint64_t)__builtin_popcount(armed));
 	snprintf(k.path, sizeof(k.path), "%s/view.%llu", config.work, (unsigned long long)nr);
 	if (r) {
@@ -182,12 +207,11 @@ static void one_view(int actor, uint64_t nr)
 	doing(actor, "thawing disks %#x", armed);
 	thaw(armed, made);
 	idle(actor);
-	k.disks = whole;
-	if (whole && !keep(&k)) {
-		for (unsigned int d = 0; d < NR_DISKS; d++) {
-			snprintf(path, sizeof(path), "%s.%u", k.path, d);
-			unlink(path);
-		}
+	for (unsigned int d = 0; d < NR_DISKS; d++) {
+		k.disks = together ? whole : whole & 1u << d;
+		whole &= ~k.disks;
+		if (k.disks && !keep(&k))
+			unlink_images(&k);
 	}
 }
 
@@ -199,5 +223,27 @@ void act_view(int actor)
 	for (uint64_t nr = 0; !shared->stop; nr++) {
 		sleep_ms(below(PAUSE_MS));
 		one_view(actor, nr);
+	}
+}
+
+/* Arming can only succeed while somebody has the disk suspended, so that one is repeated. */
+void act_messages(int actor)
+{
+	while (!shared->stop) {
+		unsigned int disk = (unsigned int)below(NR_DISKS);
+		uint64_t pause = below(MESSAGES_PAUSE);
+		char name[24];
+
+		for (uint64_t ms = 0; ms < pause && !shared->stop; ms += 50)
+			sleep_ms(50);
+		disk_name(name, "", disk);
+		doing(actor, "messages to %s", name);
+		for (unsigned int i = 0; i < MESSAGES_BURST; i++) {
+			/* Refused as a rule; what matters is that nothing else happens. */
+			dm_message(name, percent(60) ? "arm" : "disarm");
+			count(N_MESSAGES, 1);
+		}
+		dm_message(name, "disarm");
+		idle(actor);
 	}
 }

@@ -265,6 +265,7 @@ static void (*const acts[NR_ACTORS])(int) = {
 	[ACTOR_VIEW] = act_view,
 	[ACTOR_DISTURB] = act_disturb,
 	[ACTOR_FLEECE] = act_fleece,
+	[ACTOR_MESSAGES] = act_messages,
 };
 
 static pid_t start_actor(int actor)
@@ -339,9 +340,15 @@ static void play(uint64_t until)
 static void one_round(bool first)
 {
 	pid_t load = load_start(first);
+	char name[24];
 
 	shared->nr_kept = 0;
 	play(now_ns() + ROUND_SECONDS * 1000000000ull);
+	for (unsigned int d = 0; d < NR_DISKS; d++) {
+		/* An arm out of turn that nobody has undone. */
+		disk_name(name, "", d);
+		dm_message(name, "disarm");
+	}
 	expect_idle();
 	load_stop(load);
 	for (unsigned int i = 0; i < shared->nr_kept; i++)

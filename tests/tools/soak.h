@@ -50,6 +50,7 @@
 	X(BROKEN, "backups broken") \
 	X(ARMS, "disks armed by message") \
 	X(ARMS_REFUSED, "arms refused") \
+	X(MESSAGES, "messages out of turn") \
 	X(VIEWS, "views read in full") \
 	X(VIEWS_CHECKED, "instants of views judged") \
 	X(VIEWS_BROKEN, "views broken") \
@@ -70,7 +71,10 @@ enum count {
 	NR_COUNTS
 };
 
-enum { ACTOR_BACKUP, ACTOR_BACKUP2, ACTOR_VIEW, ACTOR_DISTURB, ACTOR_FLEECE, NR_ACTORS };
+enum {
+	ACTOR_BACKUP, ACTOR_BACKUP2, ACTOR_VIEW, ACTOR_DISTURB, ACTOR_FLEECE, ACTOR_MESSAGES,
+	NR_ACTORS
+};
 
 /* Different ways in which backups end badly. */
 #define MAX_REASONS	32
@@ -136,6 +140,7 @@ int dm_load(const char *name, uint64_t sectors, const char *target, const char *
 int dm_suspend(const char *name, bool noflush);
 int dm_resume(const char *name, bool noflush);
 int dm_remove(const char *name);
+bool dm_is_suspended(const char *name);
 int dm_message(const char *name, const char *message);
 int dm_status(const char *name, char *line, size_t len);
 /* The number after " KEY " in a status line; UINT64_MAX if there is none. */
@@ -152,6 +157,7 @@ void act_backup(int actor);
 void act_view(int actor);
 void act_disturb(int actor);
 void act_fleece(int actor);
+void act_messages(int actor);
 void disk_name(char *name, const char *kind, unsigned int disk);	/* at least 24 bytes */
 void our_params(char *params, size_t len, unsigned int disk, bool plain);
 
