@@ -100,7 +100,7 @@ KILLS ?= 50
 ifndef SEED
 SEED := $(shell echo $$RANDOM)
 endif
-#: make long-exact       archives against snapshots, RUNS=20 seeds from SEED on
+#: make long-exact       archives against snapshots, each policy with RUNS=20 seeds from SEED on
 long-exact:
 	@echo "seeds $(SEED) to $$(($(SEED) + $(RUNS) - 1))"
 	@VMAB_TEST_SEEDS="$$(seq -s ' ' $(SEED) $$(($(SEED) + $(RUNS) - 1)))" \

@@ -211,6 +211,14 @@ burst_start() {
 	) &
 }
 
+# burst FILE ARGUMENT...: not in the background; some of it may fail.
+burst() {
+	local file=$WORK/$1
+
+	shift
+	"$BURST" "$@" >"$file" 2>&1 || true
+}
+
 # burst_ended FILE
 burst_ended() {
 	[ -s "$WORK/$1.status" ]

@@ -4,7 +4,7 @@
 # archive, read by the tests' own reader, equals dm-snapshots of the same instant on both, and
 # the load's own log agrees; whether old chunks go to memory only, to the fleece devices only,
 # or to both.  One run for each of VMAB_TEST_SEEDS="1 2 3" and VMAB_TEST_POLICIES="ring ...".
-# needs: disks=2x48M+2x64M mem=2G timeout=2400
+# needs: disks=2x48M+2x64M mem=2G timeout=7200
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-instant.sh"
 . "$BED_TOP/tests/vm/lib-fleece.sh"

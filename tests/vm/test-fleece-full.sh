@@ -54,8 +54,7 @@ over "$name"
 
 name="fleece, break-guest-write"
 begin fleece break-guest-write
-try "$BURST" write $d 2 0 4096 64 $CHUNK
-cp "$WORK/out" "$WORK/burst"
+burst burst write $d 2 0 4096 64 $CHUNK
 check_eq "$name: those that find no space get EIO" "$(errors burst)" "32 0,32 EIO"
 check_eq "$name: and are counted" "$(field d failed)" 32
 check_eq "$name: the session lives" "$(field d vmabackup) $(reason d)" "armed none 0 -"
@@ -106,8 +105,7 @@ over "$name"
 
 name="waiting pool, break-guest-write"
 begin fleece break-guest-write --timeout-ms 2000
-try timeout 60 "$BURST" write $d 2 0 4096 64 $CHUNK
-cp "$WORK/out" "$WORK/burst"
+burst burst write $d 2 0 4096 64 $CHUNK
 diag "$(errors burst)"
 check_eq "$name: those without space time out" "$(errors burst)" "32 0,32 EIO"
 check "$name: after cbw_timeout, and not much more" \
