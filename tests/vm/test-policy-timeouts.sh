@@ -52,12 +52,13 @@ release_hold
 
 # The policy of the table line is for sessions that do not say.
 disk d /dev/mapper/origin
-session_start --policy auto --slots 2 --timeout-ms 2000 --on-cbw-error break-guest-write \
+session_start --policy auto --slots 2 --timeout-ms 6000 --on-cbw-error break-guest-write \
 	--out "$WORK/image" $d
 dd if=$d of="$WORK/before" bs=1M iflag=direct status=none
 check "two slots, two chunks" "$BURST" write $d 4 0 4096 2 $CHUNK
 burst_start early write $d 4 $((10 * CHUNK)) 4096
-sleep 1.2
+# Long before the end of the one, and the other has long to go then.
+sleep 3.5
 burst_start late write $d 4 $((20 * CHUNK)) 4096
 check "a write waits too long" wait_for 10 burst_ended early
 check_eq "and fails" "$(errors early)" "1 EIO"
