@@ -5,7 +5,7 @@
 # needs: disks=2x256M timeout=900
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-fleece.sh"
-plan 49
+plan 46
 
 load_target
 piece origin /dev/vda 0 16384

@@ -6,7 +6,7 @@
 # needs: disks=2x256M timeout=900
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-fleece.sh"
-plan 50
+plan 44
 
 # Seconds that the pool waits for space in the second half; less would be over before one looks.
 POOL_WAITS=6

@@ -6,7 +6,7 @@
 # needs: disks=2x256M timeout=900
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-fleece.sh"
-plan 60
+plan 54
 
 load_target
 piece disk /dev/vda 0 16384

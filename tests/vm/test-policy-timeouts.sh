@@ -6,7 +6,7 @@
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-hold.sh"
 . "$BED_TOP/tests/vm/lib-fleece.sh"
-plan 40
+plan 37
 
 # What an emulated machine may add to a timeout, milliseconds.
 SLACK=3000
