@@ -116,7 +116,9 @@ static int view_map(struct dm_target *ti, struct bio *bio)
 	read->place = VMAB_VIEW_NOWHERE;
 	if (bio_op(bio) != REQ_OP_READ)
 		return DM_MAPIO_KILL;
-	bio_clear_polled(bio);
+	/* One that polls is never told to come again; see guest.c. */
+	if (bio->bi_opf & REQ_POLLED)
+		bio->bi_opf &= ~(REQ_POLLED | REQ_NOWAIT);
 
 	rcu_read_lock();
 	member = rcu_dereference(view->member);

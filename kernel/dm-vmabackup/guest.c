@@ -201,7 +201,12 @@ static enum vmab_verdict hold(struct vmab_member *member, struct bio *bio, u64 f
 	first = vmab_map_needed(&member->map, first, end);
 	if (first == end)
 		return VMAB_PASS;
-	if (bio->bi_opf & REQ_NOWAIT) {
+	/*
+	 * Not to one that polls: dm would repeat it itself, no longer polled, and
+	 * a second EAGAIN would come from a worker, where io_uring does not try
+	 * again but fails the write.
+	 */
+	if ((bio->bi_opf & (REQ_NOWAIT | REQ_POLLED)) == REQ_NOWAIT) {
 		start_for_nowait(member, first);
 		return VMAB_AGAIN;
 	}
