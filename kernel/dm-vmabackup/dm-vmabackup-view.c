@@ -16,6 +16,29 @@
 #include "registry.h"
 #include "view-read.h"
 
+/*
+ * The disk is not opened: dm opens devices for itself alone, and a disk that is
+ * mounted, or swap, can have views, too.
+ */
+static int parse_disk(const char *arg, dev_t *dev)
+{
+	unsigned int major, minor;
+	char more;
+
+	if (sscanf(arg, "%u:%u%c", &major, &minor, &more) == 2) {
+		*dev = MKDEV(major, minor);
+		return 0;
+	}
+	return lookup_bdev(arg, dev);
+}
+
+static int get_below(struct dm_target *ti, dev_t dev, struct dm_dev **result)
+{
+	char name[32];
+
+	return dm_get_device(ti, format_dev_t(name, dev), dm_table_get_mode(ti->table), result);
+}
+
 /* <disk> */
 static int view_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 {
@@ -44,35 +67,44 @@ static int view_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	view->ti = ti;
 	INIT_LIST_HEAD(&view->list);
 
-	r = dm_get_device(ti, argv[0], dm_table_get_mode(ti->table), &view->dev);
+	r = parse_disk(argv[0], &view->dev);
 	if (r) {
-		ti->error = "The vmabackup device can't be opened";
+		ti->error = "The vmabackup device can't be found";
 		goto free_view;
 	}
-	r = vmab_registry_geometry(view->dev->bdev->bd_disk, &geometry);
+	r = vmab_registry_geometry(view->dev, &geometry);
 	if (r) {
 		ti->error = "Not a live vmabackup device with a fleece device";
-		goto put_device;
+		goto free_view;
 	}
 	if (ti->len > geometry.sectors) {
 		ti->error = "The view is larger than its disk";
 		r = -EINVAL;
-		goto put_device;
+		goto free_view;
 	}
 	view->chunk_shift = geometry.chunk_shift;
-	view->block = geometry.block;
 	/* A read that crosses chunks could want two devices. */
 	r = dm_set_target_max_io_len(ti, 1u << view->chunk_shift);
 	if (r)
-		goto put_device;
+		goto free_view;
+	r = get_below(ti, geometry.origin, &view->origin);
+	if (r) {
+		ti->error = "The origin can't be opened";
+		goto free_view;
+	}
+	r = get_below(ti, geometry.fleece, &view->fleece);
+	if (r) {
+		ti->error = "The fleece device can't be opened";
+		goto put_origin;
+	}
 
 	ti->accounts_remapped_io = true;
 	ti->per_io_data_size = sizeof(struct vmab_view_read);
 	ti->private = view;
 	return 0;
 
-put_device:
-	dm_put_device(ti, view->dev);
+put_origin:
+	dm_put_device(ti, view->origin);
 free_view:
 	kfree(view);
 	return r;
@@ -85,7 +117,8 @@ static void view_dtr(struct dm_target *ti)
 	vmab_instant_detach(view);
 	/* No read is under way, but a session's worker may be about to look. */
 	synchronize_rcu();
-	dm_put_device(ti, view->dev);
+	dm_put_device(ti, view->fleece);
+	dm_put_device(ti, view->origin);
 	kfree(view);
 }
 
@@ -156,7 +189,7 @@ static int view_preresume(struct dm_target *ti)
 	struct vmab_view *view = ti->private;
 	int r;
 
-	r = vmab_instant_attach(view, view->dev->bdev->bd_disk);
+	r = vmab_instant_attach(view);
 	if (r == -ENOTCONN)
 		DMERR("%s: its disk is not armed by message", dm_table_device_name(ti->table));
 	else if (r)
@@ -176,11 +209,11 @@ static void view_status(struct dm_target *ti, status_type_t type, unsigned int s
 		       view->attached ? "over" : "new");
 		break;
 	case STATUSTYPE_TABLE:
-		DMEMIT("%s", view->dev->name);
+		DMEMIT("%u:%u", MAJOR(view->dev), MINOR(view->dev));
 		break;
 	case STATUSTYPE_IMA:
 		DMEMIT_TARGET_NAME_VERSION(ti->type);
-		DMEMIT(",disk_name=%s;", view->dev->name);
+		DMEMIT(",disk_name=%u:%u;", MAJOR(view->dev), MINOR(view->dev));
 		break;
 	}
 }
@@ -189,17 +222,10 @@ static int view_iterate_devices(struct dm_target *ti, iterate_devices_callout_fn
 {
 	struct vmab_view *view = ti->private;
 
-	return fn(ti, view->dev, 0, ti->len, data);
-}
+	int r;
 
-static void view_io_hints(struct dm_target *ti, struct queue_limits *limits)
-{
-	struct vmab_view *view = ti->private;
-
-	/* Reads go to the origin or to the fleece device. */
-	limits->logical_block_size = max(limits->logical_block_size, view->block);
-	limits->physical_block_size = max(limits->physical_block_size, view->block);
-	limits->io_min = max(limits->io_min, view->block);
+	r = fn(ti, view->origin, 0, ti->len, data);
+	return r ? r : fn(ti, view->fleece, 0, ti->len, data);
 }
 
 static struct target_type vmab_view_target = {
@@ -215,7 +241,6 @@ static struct target_type vmab_view_target = {
 	.preresume = view_preresume,
 	.status = view_status,
 	.iterate_devices = view_iterate_devices,
-	.io_hints = view_io_hints,
 };
 
 int vmab_view_target_register(void)

@@ -141,15 +141,23 @@ int vmab_instant_disarm(struct vmab_disk *disk)
 	return r;
 }
 
-static int attach(struct vmab_view *view, const struct gendisk *gd)
+static bool is_disk_of(const struct vmab_disk *disk, const struct vmab_view *view)
 {
-	struct vmab_disk *disk = vmab_registry_find(gd);
+	return disk && disk->fleece && view->ti->len <= disk->ti->len &&
+	       view->chunk_shift == disk->chunk_shift &&
+	       view->origin->bdev == disk->origin->bdev &&
+	       view->fleece->bdev == disk->fleece->bdev;
+}
+
+static int attach(struct vmab_view *view)
+{
+	struct vmab_disk *disk = vmab_registry_find_dev(view->dev);
 	struct vmab_member *member;
 
 	/* It shows one instant; when that is over, none. */
 	if (view->attached)
 		return 0;
-	if (!disk || view->ti->len > disk->ti->len || view->chunk_shift != disk->chunk_shift)
+	if (!is_disk_of(disk, view))
 		return -ENODEV;
 	member = disk->owner;
 	if (!member || !member->session->standalone ||
@@ -161,12 +169,12 @@ static int attach(struct vmab_view *view, const struct gendisk *gd)
 	return 0;
 }
 
-int vmab_instant_attach(struct vmab_view *view, const struct gendisk *gd)
+int vmab_instant_attach(struct vmab_view *view)
 {
 	int r;
 
 	mutex_lock(&vmab_registry);
-	r = attach(view, gd);
+	r = attach(view);
 	mutex_unlock(&vmab_registry);
 	return r;
 }

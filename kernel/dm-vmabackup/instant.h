@@ -31,10 +31,10 @@ int vmab_instant_disarm(struct vmab_disk *disk);
 
 /*
  * The view shows the instant that its disk was armed with by message, from its
- * first resume on.  0, -ENODEV (no such disk, or another geometry), -ENOTCONN
+ * first resume on.  0, -ENODEV (no such disk, or another one by now), -ENOTCONN
  * (not armed by message).
  */
-int vmab_instant_attach(struct vmab_view *view, const struct gendisk *gd);
+int vmab_instant_attach(struct vmab_view *view);
 void vmab_instant_detach(struct vmab_view *view);
 
 #endif /* VMAB_INSTANT_H */

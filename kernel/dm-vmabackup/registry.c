@@ -19,6 +19,18 @@ struct vmab_disk *vmab_registry_find(const struct gendisk *gd)
 	return NULL;
 }
 
+struct vmab_disk *vmab_registry_find_dev(dev_t dev)
+{
+	struct vmab_disk *disk;
+
+	lockdep_assert_held(&vmab_registry);
+
+	list_for_each_entry(disk, &vmab_disks, list)
+		if (disk_devt(disk->gd) == dev)
+			return disk;
+	return NULL;
+}
+
 static bool is_fleece_of(const struct vmab_disk *disk, const struct block_device *bdev)
 {
 	return disk->fleece && disk->fleece->bdev == bdev;
@@ -86,18 +98,18 @@ void vmab_registry_detach(struct vmab_member *member)
 	disk->last_policy = member->session->policy;
 }
 
-int vmab_registry_geometry(const struct gendisk *gd, struct vmab_geometry *geometry)
+int vmab_registry_geometry(dev_t dev, struct vmab_geometry *geometry)
 {
 	struct vmab_disk *disk;
 	int r = -ENODEV;
 
 	mutex_lock(&vmab_registry);
-	disk = vmab_registry_find(gd);
+	disk = vmab_registry_find_dev(dev);
 	if (disk && disk->fleece) {
 		geometry->sectors = disk->ti->len;
 		geometry->chunk_shift = disk->chunk_shift;
-		geometry->block = max(disk->fleece_block,
-				      bdev_logical_block_size(disk->origin->bdev));
+		geometry->origin = disk->origin->bdev->bd_dev;
+		geometry->fleece = disk->fleece->bdev->bd_dev;
 		r = 0;
 	}
 	mutex_unlock(&vmab_registry);

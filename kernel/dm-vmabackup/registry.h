@@ -13,6 +13,7 @@ extern struct mutex vmab_registry;
 
 /* All with vmab_registry held. */
 struct vmab_disk *vmab_registry_find(const struct gendisk *gd);
+struct vmab_disk *vmab_registry_find_dev(dev_t dev);
 
 /* 0, or -EBUSY if another disk has a device of this one for a fleece device. */
 int vmab_registry_check(const struct vmab_disk *disk, const struct gendisk *gd);
@@ -26,14 +27,15 @@ void vmab_registry_del(struct vmab_disk *disk);
  */
 void vmab_registry_detach(struct vmab_member *member);
 
-/* What the devices of a disk look like to a view. */
+/* What a view has to know of a disk. */
 struct vmab_geometry {
 	sector_t sectors;
 	unsigned int chunk_shift;
-	unsigned int block;		/* the larger of the logical blocks, bytes */
+	dev_t origin;
+	dev_t fleece;
 };
 
 /* Not locked. -ENODEV if there is no such disk, or it has no fleece device. */
-int vmab_registry_geometry(const struct gendisk *gd, struct vmab_geometry *geometry);
+int vmab_registry_geometry(dev_t dev, struct vmab_geometry *geometry);
 
 #endif /* VMAB_REGISTRY_H */

@@ -310,9 +310,10 @@ struct vmab_slots {
 struct vmab_view {
 	/* constant from ctr to dtr */
 	struct dm_target *ti;
-	struct dm_dev *dev;		/* the disk's mapped device */
+	dev_t dev;			/* the disk's mapped device; a name, no reference */
+	struct dm_dev *origin;		/* what it reads */
+	struct dm_dev *fleece;
 	unsigned int chunk_shift;
-	unsigned int block;		/* logical blocks, bytes */
 
 	/* The instant that it shows; NULL before the first resume and when it is over. */
 	struct vmab_member __rcu *member;
