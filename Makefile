@@ -105,6 +105,11 @@ long-exact:
 	@echo "seeds $(SEED) to $$(($(SEED) + $(RUNS) - 1))"
 	@VMAB_TEST_SEEDS="$$(seq -s ' ' $(SEED) $$(($(SEED) + $(RUNS) - 1)))" \
 		TESTS=backup-equals-snapshot $(TOP)/tests/run vm
+#: make long-view        views against snapshots, likewise
+long-view:
+	@echo "seeds $(SEED) to $$(($(SEED) + $(RUNS) - 1))"
+	@VMAB_TEST_SEEDS="$$(seq -s ' ' $(SEED) $$(($(SEED) + $(RUNS) - 1)))" \
+		TESTS=view-equals-snapshot $(TOP)/tests/run vm
 #: make long-kill        kill -9 at KILLS=50 moments chosen by SEED
 long-kill:
 	@echo "seed $(SEED)"
@@ -158,6 +163,6 @@ clean:
 	rm -rf $(VMAB_BUILD)
 
 .PHONY: all help setup links modules sparse userspace userspace-san test-tools
-.PHONY: unit check-vm check check-kernels bench-stall long-exact long-kill soak style vm-shell
+.PHONY: unit check-vm check check-kernels bench-stall long-exact long-view long-kill soak style vm-shell
 .PHONY: demo install install-userspace install-dkms clean
 .PHONY: debug-kernel check-debug coverage check-faults

@@ -1,0 +1,77 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Suspends of a disk and of its view, each and both, with and without flush,
+# while the view is read: no suspend hangs, no read fails or is wrong.
+# needs: disks=2x256M
+. "$BED_TOP/tests/vm/lib.sh"
+. "$BED_TOP/tests/vm/lib-view.sh"
+plan 19
+
+size=32768
+load_target
+noise /dev/vda $size
+dd if=/dev/vda of="$WORK/before" bs=1M count=$((size / 2048)) iflag=direct status=none
+dm_create d0 "0 $size vmabackup /dev/vda 2 fleece /dev/vdb"
+arm d0
+view_of d0 v0
+# Registered last, so that they come first.
+at_exit "dmsetup resume v0 2>/dev/null; dmsetup resume d0"
+dd if=/dev/urandom of=/dev/mapper/d0 bs=64k count=64 oflag=direct status=none
+
+same() {
+	cmp -n $((size * 512)) /dev/mapper/v0 "$WORK/before"
+}
+# Reads all of it in the background: the first part is on the fleece device.
+begin_read() {
+	rm -f "$WORK/read"
+	(
+		trap - ERR EXIT
+		set +e
+		dd if=/dev/mapper/v0 bs=64k iflag=direct status=none 2>/dev/null | cmp - "$WORK/before"
+		echo $? >"$WORK/read"
+	) >/dev/null 2>&1 &
+}
+read_well() {
+	wait_for 60 test -s "$WORK/read" && [ "$(<"$WORK/read")" = 0 ]
+}
+
+for flush in flush noflush; do
+	option=() place=100
+	[ $flush = flush ] || option=(--noflush) place=150
+	begin_read
+	check "$flush: the disk is suspended under the reader" timeout 20 dmsetup suspend "${option[@]}" d0
+	if [ $flush = noflush ]; then
+		check "$flush: and the view, too" timeout 20 dmsetup suspend "${option[@]}" v0
+		check "$flush: the view resumes first" timeout 20 dmsetup resume v0
+		sleep 0.3
+		check "$flush: the disk resumes" timeout 20 dmsetup resume d0
+	else
+		# Its reads wait for the disk, and it for its reads, as with any device
+		# that lies on another.
+		dmsetup suspend v0 &
+		suspend=$!
+		sleep 0.5
+		check "$flush: the disk resumes" timeout 20 dmsetup resume d0
+		check_wait "$flush: the view was suspended, then" "$suspend"
+		check "$flush: and resumes" timeout 20 dmsetup resume v0
+	fi
+	check "$flush: the read was not disturbed" read_well
+
+	begin_read
+	check "$flush: the view alone" timeout 20 dmsetup suspend "${option[@]}" v0
+	dd if=/dev/urandom of=/dev/mapper/d0 bs=64k count=8 seek=$place \
+		oflag=direct status=none
+	check "$flush: resumes" timeout 20 dmsetup resume v0
+	check "$flush: the read was not disturbed" read_well
+done
+
+# A read that begins while the disk is suspended, of both kinds of chunks.
+dmsetup suspend d0
+begin_read
+sleep 0.5
+dmsetup resume d0
+check "a read begun while the disk is suspended ends well" read_well
+check "the view is what it was" same
+check "the session has not broken" state_is d0 armed
+drop_view v0
+disarm d0
