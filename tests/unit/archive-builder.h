@@ -24,6 +24,7 @@
 struct built {
 	uint8_t *p;
 	size_t len;
+	size_t room;		/* bytes at p: sanitizers copy at each realloc() */
 	size_t blob;		/* where the next blob goes, from the start */
 	size_t header;		/* size of the header, once sealed */
 	size_t extent;		/* where the last extent begins */
@@ -50,7 +51,10 @@ static UNUSED uint64_t get(const uint8_t *p, unsigned int bytes)
 
 static UNUSED void grow(struct built *b, size_t bytes)
 {
-	b->p = realloc(b->p, b->len + bytes);
+	if (b->room < b->len + bytes) {
+		b->room = 2 * (b->len + bytes);
+		b->p = realloc(b->p, b->room);
+	}
 	assert_non_null(b->p);
 	memset(b->p + b->len, 0, bytes);
 	b->len += bytes;

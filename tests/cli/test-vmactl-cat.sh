@@ -1,0 +1,125 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# "cat" and "index": any range of any disk, with an index and without, and no index is
+# believed that is damaged or of another archive.
+. "$(dirname "$0")/lib.sh"
+plan 63
+
+# ranges ARCHIVE ARGUMENT...: both disks, and some ranges of them, are what they must be.
+ranges() {
+	local archive=$1 disk range
+
+	shift
+	for disk in drive-scsi0 drive-virtio1; do
+		"$VMACTL" cat "$archive" --disk $disk "$@" >all || return 1
+		cmp all "good/disk-$disk.raw" || return 1
+	done
+	for range in 0,512 4095,2 61440,70000 131583,1 131584,0; do
+		"$VMACTL" cat "$archive" --disk $disk --offset ${range%,*} \
+			--length ${range#*,} "$@" >part || return 1
+		cmp -i ${range%,*}:0 -n ${range#*,} all part || return 1
+		[ "$(stat -c %s part)" -eq ${range#*,} ] || return 1
+	done
+}
+
+make_good_archive good.vma good
+check "without an index" ranges good.vma
+vmactl 0 "makes an index" index good.vma
+stdout_has "says where" "good.vma.idx: "
+directory_holds "beside the archive" good.vma good.vma.idx good all part
+check "with the index" ranges good.vma
+cp good.vma.idx kept
+vmactl 0 "one that fits" index good.vma
+stdout_has "is kept" "fits the archive already"
+check "as it is" cmp kept good.vma.idx
+mv good.vma.idx elsewhere
+check "an index from elsewhere" ranges good.vma --index elsewhere
+vmactl 0 "made twice" index good.vma
+check "is the same" cmp kept good.vma.idx
+
+# --- compressed ---
+
+for frame in 512 5000 65536 1000000; do
+	python3 "$CLI_DIR/seekable.py" good.vma "s$frame.vma.zst" $frame
+	check "zstd in frames of $frame bytes" ranges "s$frame.vma.zst"
+	check "is nothing special to others" sh -c "zstd -dc s$frame.vma.zst | cmp - good.vma"
+done
+python3 "$CLI_DIR/seekable.py" good.vma odd.vma.zst 3000 checksums empty skip
+check "with checksums, empty and skippable frames" ranges odd.vma.zst
+vmactl 0 "indexed" index odd.vma.zst
+check "the same" ranges odd.vma.zst
+vmactl 0 "others read it from the beginning" verify odd.vma.zst
+
+# --- refused ---
+
+# refuses STATUS NAME TEXT ARGUMENT...
+refuses() {
+	local status=$1 name=$2 text=$3
+
+	shift 3
+	vmactl "$status" "$name" "$@"
+	stderr_has "says \"$text\"" "$text"
+}
+
+zstd -q good.vma -o plain.vma.zst
+refuses 1 "zstd without a seek table" "without a seek table" cat plain.vma.zst --disk drive-scsi0
+gzip -c good.vma >good.vma.gz
+refuses 1 "gzip" "compressed with gzip" index good.vma.gz
+mkfifo fifo
+refuses 1 "a pipe" "is not a file" cat fifo --disk drive-scsi0
+refuses 1 "what is not there" "No such file" cat nothing --disk drive-scsi0
+refuses 3 "what is no archive" "not a VMA archive" cat kept --disk drive-scsi0
+refuses 2 "no disk at all" "--disk is missing" cat good.vma
+vmactl 2 "standard input" index -
+vmactl 2 "a strange offset" cat good.vma --disk drive-scsi0 --offset 1X
+vmactl 2 "a huge offset" cat good.vma --disk drive-scsi0 --offset 18446744073709551615T
+status=0
+"$VMACTL" cat good.vma --disk nothing >"$OUT" 2>"$ERR" || status=$?
+check "an unknown disk" test "$status" -eq 2
+stderr_has "is named" 'no disk called "nothing"'
+status=0
+"$VMACTL" cat good.vma --disk drive-scsi0 --offset 200000 --length 1000 >"$OUT" 2>"$ERR" ||
+	status=$?
+check "a range past the end" test "$status" -eq 2
+stderr_has "is told the size" "has only 200704 bytes"
+
+cat >one <<-'END'
+	device 1 196608 a
+	cluster 1 0 0003 11
+	extent
+	zero 1 1
+END
+{ cat one; echo zero 1 1; } | make_archive twice.vma
+refuses 3 "a cluster that comes twice" "comes twice" index twice.vma
+make_archive missing.vma <one
+refuses 3 "a cluster that is missing" "lacks 1 of 3 clusters" cat missing.vma --disk a
+{ cat one; echo zero 1 2; echo cut 1; } | make_archive cut.vma
+refuses 3 "an extent cut off" "truncated" index cut.vma
+{ cat one; echo zero 2 2; } | make_archive unknown.vma
+refuses 3 "an unknown device" "unknown device 2" index unknown.vma
+directory_holds "nothing is left of them" good.vma good.vma.idx good all part kept elsewhere \
+	s512.vma.zst s5000.vma.zst s65536.vma.zst s1000000.vma.zst odd.vma.zst odd.vma.zst.idx \
+	plain.vma.zst good.vma.gz fifo one twice.vma missing.vma cut.vma unknown.vma
+
+# --- an index that does not fit ---
+
+# What is beside good.vma is no harm: the disk is right all the same.
+beside() {
+	"$VMACTL" cat good.vma --disk drive-scsi0 >part 2>"$ERR" &&
+		cmp part good/disk-drive-scsi0.raw
+}
+
+cp odd.vma.zst.idx good.vma.idx
+check "an index of another file is not used" beside
+stderr_has "and that is said" "good.vma.idx: not used: the index is of another archive"
+refuses 1 "nor if it is asked for" "of another archive" \
+	cat good.vma --disk drive-scsi0 --index odd.vma.zst.idx
+vmactl 0 "it is replaced" index good.vma
+check "by the right one" cmp kept good.vma.idx
+head -c 100 kept >good.vma.idx
+check "a short one is not used" beside
+stderr_has "and that is said" "damaged index: it is too short"
+vmactl 0 "but replaced" index good.vma
+echo "my notes on this archive" >good.vma.idx
+refuses 1 "what is no index is not replaced" "is not an index" index good.vma
+check "not touched" grep -q notes good.vma.idx

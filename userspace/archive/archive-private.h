@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What archive.c opens and archive-read.c reads from; constant once open. */
+#ifndef ARCHIVE_PRIVATE_H
+#define ARCHIVE_PRIVATE_H
+
+#include "archive/archive.h"
+#include "archive/index.h"
+#include "archive/stream.h"
+#include "libvma/extent.h"
+
+struct archive {
+	int fd;
+	struct stream *stream;
+	struct vma_header *header;
+	struct index *index;
+	enum archive_index index_state;
+	struct vma_error index_fault;
+};
+
+#endif /* ARCHIVE_PRIVATE_H */
