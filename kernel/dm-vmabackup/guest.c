@@ -86,16 +86,16 @@ static struct vmab_held *next_starved(struct vmab_session *session)
 {
 	struct vmab_member *member;
 	struct vmab_held *held;
-	int i;
+	unsigned int i;
 
 	list_for_each_entry(member, &session->hungry, hungry) {
-		for (i = 0; i < 2; i++) {
-			struct list_head *line = member->ranges_turn ? &member->starved_ranges :
-							 &member->starved;
+		for (i = 0; i < VMAB_LINES; i++) {
+			unsigned int line = (member->line_turn + i) % VMAB_LINES;
 
-			member->ranges_turn = !member->ranges_turn;
-			held = list_first_entry_or_null(line, struct vmab_held, wait);
+			held = list_first_entry_or_null(&member->starved[line], struct vmab_held,
+							wait);
 			if (held && vmab_claim_may(member, held->discard)) {
+				member->line_turn = (line + 1) % VMAB_LINES;
 				list_move_tail(&member->hungry, &session->hungry);
 				return held;
 			}
@@ -161,10 +161,12 @@ void vmab_guest_fail(struct vmab_copy *copy)
 void vmab_guest_recheck(struct vmab_member *member)
 {
 	struct vmab_held *held, *tmp;
+	unsigned int line;
 
-	list_for_each_entry_safe(held, tmp, &member->starved, wait)
-		if (!vmab_map_is_needed(&member->map, held->next))
-			vmab_held_leave(held);
+	for (line = 0; line < VMAB_LINES; line++)
+		list_for_each_entry_safe(held, tmp, &member->starved[line], wait)
+			if (held->single && !vmab_map_is_needed(&member->map, held->next))
+				vmab_held_leave(held);
 	list_for_each_entry_safe(held, tmp, &member->ranges, range) {
 		held->next = vmab_map_needed(&member->map, held->next, held->end);
 		if (held->next == held->end)

@@ -147,6 +147,23 @@ void vmab_held_moved(struct vmab_held *held)
 	hash_add(held->member->session->by_chunk, &held->hash, held->next);
 }
 
+static enum vmab_line line_of(const struct vmab_held *held)
+{
+	if (held->discard)
+		return VMAB_LINE_DISCARDS;
+	return held->single ? VMAB_LINE_SINGLES : VMAB_LINE_RANGES;
+}
+
+static bool is_hungry(const struct vmab_member *member)
+{
+	unsigned int line;
+
+	for (line = 0; line < VMAB_LINES; line++)
+		if (!list_empty(&member->starved[line]))
+			return true;
+	return false;
+}
+
 void vmab_held_starve(struct vmab_held *held)
 {
 	struct vmab_member *member = held->member;
@@ -155,12 +172,9 @@ void vmab_held_starve(struct vmab_held *held)
 	lockdep_assert_held(&session->lock);
 
 	held->starved = true;
-	if (held->single) {
-		list_add_tail(&held->wait, &member->starved);
+	list_add_tail(&held->wait, &member->starved[line_of(held)]);
+	if (held->single)
 		hash_add(session->by_chunk, &held->hash, held->next);
-	} else {
-		list_add_tail(&held->wait, &member->starved_ranges);
-	}
 	if (list_empty(&member->hungry))
 		list_add_tail(&member->hungry, &session->hungry);
 }
@@ -175,7 +189,7 @@ void vmab_held_feed(struct vmab_held *held)
 	list_del_init(&held->wait);
 	if (held->single)
 		hash_del(&held->hash);
-	if (list_empty(&member->starved) && list_empty(&member->starved_ranges))
+	if (!is_hungry(member))
 		list_del_init(&member->hungry);
 }
 
@@ -227,20 +241,17 @@ static void drop(struct vmab_held *held)
 	take_out(held, VMAB_DROP);
 }
 
-static void take_starved(struct list_head *starved, struct list_head *list)
-{
-	struct vmab_held *held, *tmp;
-
-	list_for_each_entry_safe(held, tmp, starved, wait) {
-		vmab_held_cancel(held);
-		list_add_tail(&held->wait, list);
-	}
-}
-
 void vmab_held_take_starved(struct vmab_member *member, struct list_head *list)
 {
-	take_starved(&member->starved, list);
-	take_starved(&member->starved_ranges, list);
+	struct vmab_held *held, *tmp;
+	unsigned int line;
+
+	for (line = 0; line < VMAB_LINES; line++) {
+		list_for_each_entry_safe(held, tmp, &member->starved[line], wait) {
+			vmab_held_cancel(held);
+			list_add_tail(&held->wait, list);
+		}
+	}
 }
 
 void vmab_held_requeue(struct list_head *list)
@@ -355,12 +366,34 @@ static u64 expire_all(struct vmab_member *member, u64 now)
 	return first;
 }
 
+/* Of those that can't be dropped. */
 static const struct vmab_held *first_starved(struct vmab_member *member)
 {
 	struct vmab_held *held;
 
-	held = list_first_entry_or_null(&member->starved, struct vmab_held, wait);
-	return held ?: list_first_entry_or_null(&member->starved_ranges, struct vmab_held, wait);
+	held = list_first_entry_or_null(&member->starved[VMAB_LINE_SINGLES], struct vmab_held,
+					wait);
+	return held ?: list_first_entry_or_null(&member->starved[VMAB_LINE_RANGES],
+						struct vmab_held, wait);
+}
+
+/*
+ * The disk is being suspended and no slot has come free for the grace.  False:
+ * that was the end of the session.
+ */
+static bool end_of_grace(struct vmab_member *member)
+{
+	const struct vmab_held *starved = first_starved(member);
+	struct vmab_held *held, *tmp;
+
+	if (starved) {
+		vmab_break(member->session, VMABACKUP_REASON_SUSPEND, EBUSY, member,
+			   starved->next << (member->chunk_shift + SECTOR_SHIFT));
+		return false;
+	}
+	list_for_each_entry_safe(held, tmp, &member->starved[VMAB_LINE_DISCARDS], wait)
+		drop(held);
+	return true;
 }
 
 static void deadline_work_fn(struct work_struct *work)
@@ -369,7 +402,6 @@ static void deadline_work_fn(struct work_struct *work)
 						  deadline);
 	struct vmab_session *session = member->session;
 	const u64 grace = (u64)VMABACKUP_SUSPEND_GRACE_MS * NSEC_PER_MSEC;
-	const struct vmab_held *starved;
 	u64 now, until, quiet;
 
 	spin_lock_irq(&session->lock);
@@ -380,14 +412,10 @@ static void deadline_work_fn(struct work_struct *work)
 	until = min_t(u64, until, now + LOOK_MS * NSEC_PER_MSEC);
 
 	if (member->suspend_since) {
-		starved = first_starved(member);
 		/* While slots come free, the turn will come. */
 		quiet = max(member->suspend_since, session->last_free);
-		if (starved && now >= quiet + grace) {
-			vmab_break(session, VMABACKUP_REASON_SUSPEND, EBUSY, member,
-				   starved->next << (member->chunk_shift + SECTOR_SHIFT));
+		if (now >= quiet + grace && !end_of_grace(member))
 			goto unlock;
-		}
 		until = min_t(u64, until, now + SUSPEND_POLL_MS * NSEC_PER_MSEC);
 	}
 	queue_delayed_work(deadline_wq, &member->deadline, nsecs_to_jiffies64(until - now) + 1);
@@ -397,10 +425,12 @@ unlock:
 
 void vmab_held_init_member(struct vmab_member *member)
 {
+	unsigned int line;
+
 	INIT_LIST_HEAD(&member->held);
 	INIT_LIST_HEAD(&member->ranges);
-	INIT_LIST_HEAD(&member->starved);
-	INIT_LIST_HEAD(&member->starved_ranges);
+	for (line = 0; line < VMAB_LINES; line++)
+		INIT_LIST_HEAD(&member->starved[line]);
 	INIT_LIST_HEAD(&member->hungry);
 	INIT_LIST_HEAD(&member->leaving);
 	INIT_WORK(&member->leave_work, leave_work_fn);

@@ -142,6 +142,17 @@ struct vmab_disk {
 	struct work_struct event_work;
 };
 
+/*
+ * Where bios wait for a slot.  All in a line may have one at the same time, so that
+ * the first of a line never holds up those behind it for longer than itself.
+ */
+enum vmab_line {
+	VMAB_LINE_SINGLES,
+	VMAB_LINE_RANGES,
+	VMAB_LINE_DISCARDS,		/* single or not; they leave the reserve */
+	VMAB_LINES,
+};
+
 /* How a held bio goes on. */
 enum vmab_way_out {
 	VMAB_GO,			/* to the origin */
@@ -155,7 +166,7 @@ enum vmab_way_out {
  */
 struct vmab_held {
 	struct list_head age;		/* member->held, oldest first */
-	struct list_head wait;		/* member->starved*, copy->waiters, member->leaving */
+	struct list_head wait;		/* member->starved, copy->waiters, member->leaving */
 	/* In session->by_chunk, by next: a single while it starves, a range always. */
 	struct hlist_node hash;
 	struct list_head range;		/* range: member->ranges */
@@ -166,7 +177,7 @@ struct vmab_held {
 	enum vmab_way_out way_out;
 	bool single;
 	bool discard;			/* advisory: may be dropped */
-	bool starved;			/* wait is on member->starved or starved_ranges */
+	bool starved;			/* wait is on one of member->starved */
 };
 
 /* A discard on the fleece device under way; fleece.c. */
@@ -220,10 +231,9 @@ struct vmab_member {
 	bool fleece_off;		/* it failed, and the policy is auto */
 	struct list_head held;		/* all held bios of this disk, by age */
 	struct list_head ranges;	/* those of them that want many chunks */
-	struct list_head starved;	/* singles that wait for a slot, in turn */
-	struct list_head starved_ranges; /* likewise */
+	struct list_head starved[VMAB_LINES];	/* those that wait for a slot, in turn */
 	struct list_head hungry;	/* session->hungry, while one of these is not empty */
-	bool ranges_turn;		/* which of the two is next */
+	unsigned int line_turn;		/* which of them is next */
 	struct list_head leaving;	/* no longer held, not yet submitted */
 	struct list_head guest_reads;	/* claimed for guests, not yet submitted */
 	struct list_head fetch_reads;	/* likewise for FETCH */
