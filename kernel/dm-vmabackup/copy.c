@@ -123,6 +123,8 @@ static void revert(struct vmab_copy *copy)
 	drop(copy);
 	if (copy->wanted)
 		vmab_fetch_retry(member, copy->chunk);
+	/* Nothing is delivered, so no reader will ask for more because of it. */
+	vmab_go_on(member->session);
 }
 
 static void latch_fleece_error(struct vmab_member *member, int error)
