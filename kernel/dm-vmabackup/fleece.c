@@ -113,6 +113,13 @@ static u64 granule_end(const struct vmab_member *member, u64 first)
 	return min(first + member->fleece->granule, member->map.nr_chunks);
 }
 
+/* The scan has to see it, and may be behind it already. */
+static void pass_over(struct vmab_fleece *fleece, u64 first)
+{
+	fleece->cursor = fleece->rescan ? min(fleece->cursor, first) : first;
+	fleece->rescan = true;
+}
+
 void vmab_fleece_stale(struct vmab_member *member, u64 chunk)
 {
 	struct vmab_fleece *fleece = member->fleece;
@@ -132,7 +139,7 @@ void vmab_fleece_stale(struct vmab_member *member, u64 chunk)
 	if (!is_stale(member, first, end))
 		return;
 	if (list_empty(&fleece->idle))
-		fleece->rescan = true;
+		pass_over(fleece, first);
 	else
 		start_discard(member, first, end);
 }
@@ -145,7 +152,7 @@ void vmab_fleece_forgot(struct vmab_member *member)
 
 	if (!fleece || !fleece->nr_used)
 		return;
-	fleece->rescan = true;
+	pass_over(fleece, 0);
 	queue_fleece(member);
 }
 
@@ -199,8 +206,7 @@ static bool scan(struct vmab_member *member)
 			}
 		}
 		if (end >= member->map.nr_chunks) {
-			/* Whatever became stale meanwhile asks again. */
-			fleece->cursor = 0;
+			/* Whatever becomes stale from now on asks again. */
 			fleece->rescan = false;
 			return false;
 		}
