@@ -85,6 +85,12 @@ static int parse_on_cbw_error(struct vmab_disk *disk, struct dm_arg_set *as)
 	return -EINVAL;
 }
 
+/* device-mapper lets a device be part of its own table. */
+static bool is_itself(struct dm_target *ti, const struct dm_dev *dev)
+{
+	return dev->bdev->bd_disk == dm_disk(dm_table_get_md(ti->table));
+}
+
 static int parse_fleece(struct vmab_disk *disk, struct dm_arg_set *as)
 {
 	const char *path = dm_shift_arg(as);
@@ -102,6 +108,10 @@ static int parse_fleece(struct vmab_disk *disk, struct dm_arg_set *as)
 	}
 	if (disk->fleece->bdev == disk->origin->bdev) {
 		ti->error = "The fleece device is the origin";
+		return -EINVAL;
+	}
+	if (is_itself(ti, disk->fleece)) {
+		ti->error = "The fleece device is the device itself";
 		return -EINVAL;
 	}
 	disk->fleece_block = bdev_logical_block_size(disk->fleece->bdev);
@@ -226,6 +236,11 @@ static int vmab_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	r = dm_get_device(ti, origin, dm_table_get_mode(ti->table), &disk->origin);
 	if (r) {
 		ti->error = "Origin device can't be opened";
+		goto free_disk;
+	}
+	if (is_itself(ti, disk->origin)) {
+		ti->error = "The origin is the device itself";
+		r = -EINVAL;
 		goto free_disk;
 	}
 	r = parse_features(disk, &as);

@@ -4,7 +4,7 @@
 # a good one is printed back so that it can be loaded again.
 # needs: disks=2x256M
 . "$BED_TOP/tests/vm/lib.sh"
-plan 24
+plan 26
 
 load_target
 size=$(blockdev --getsz /dev/vda)
@@ -74,3 +74,6 @@ check_eq "a line with features" "${line#* vmabackup }" \
 check "it can be loaded again" dmsetup reload d1 --table "$line"
 check "and resumed" dmsetup resume d1
 check_eq "and is the same then" "$(dm_table d1)" "$line"
+check_status 1 "on itself" dmsetup reload d1 --table "0 $size vmabackup /dev/mapper/d1"
+check_status 1 "with itself as its fleece device" dmsetup reload d1 --table \
+	"0 $size vmabackup /dev/vdb 2 fleece /dev/mapper/d1"
