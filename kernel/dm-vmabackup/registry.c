@@ -3,6 +3,8 @@
 
 #include <linux/blkdev.h>
 
+#include "held.h"
+
 /* Guards the list and what types.h says is under it; nobody waits for I/O under it. */
 DEFINE_MUTEX(vmab_registry);
 static LIST_HEAD(vmab_disks);
@@ -84,6 +86,7 @@ void vmab_registry_detach(struct vmab_member *member)
 		return;
 	RCU_INIT_POINTER(disk->member, NULL);
 	disk->owner = NULL;
+	vmab_member_event(member);
 	member->disk = NULL;
 	if (!member->was_armed)
 		return;

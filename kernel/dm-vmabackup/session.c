@@ -159,6 +159,7 @@ static int attach(struct vmab_session *session, struct vmab_disk *disk,
 		disk->owner = member;
 		session->members[session->nr_members++] = member;
 		session->nr_left += member->map.nr_left;
+		vmab_member_event(member);
 	}
 	spin_unlock_irq(&session->lock);
 	return r;
