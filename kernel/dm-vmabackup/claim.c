@@ -5,6 +5,7 @@
 #include "fleece.h"
 #include "held.h"
 #include "slots.h"
+#include "trace.h"
 
 u32 vmab_chunk_length(const struct vmab_member *member, u64 chunk)
 {
@@ -87,6 +88,7 @@ struct vmab_copy *vmab_claim_for_guest(struct vmab_member *member, u64 chunk, bo
 	list_add_tail(&copy->guests, &member->guest_copies);
 	member->nr_guest_reads++;
 	feed_singles(copy);
+	trace_vmab_claim(member->dev, chunk, true, false, copy->spill);
 	return copy;
 }
 
@@ -99,4 +101,5 @@ void vmab_claim_for_fetch(struct vmab_member *member, u64 chunk)
 	list_add_tail(&copy->link, list_empty(&copy->waiters) ? &member->fetch_reads :
 		      &member->guest_reads);
 	member->fetching++;
+	trace_vmab_claim(member->dev, chunk, false, copy->refetch, false);
 }

@@ -10,11 +10,19 @@
 #include "guest.h"
 #include "held.h"
 #include "slots.h"
+#include "trace.h"
 
 /* Of so many reads one is FETCH's, even when guests' never cease: bios wait there, too. */
 #define FETCH_TURN	8
 
 /* ---- the ends of a copy ------------------------------------------------- */
+
+static void trace_end(const struct vmab_copy *copy, enum vmab_trace_to to, int error)
+{
+	if (trace_vmab_copied_enabled())
+		trace_vmab_copied(copy->member->dev, copy->chunk, to,
+				  div_u64(ktime_get_ns() - copy->since, NSEC_PER_USEC), error);
+}
 
 /* Nobody has to wait any more: the old content is in memory. */
 static void release(struct vmab_copy *copy)
@@ -64,6 +72,7 @@ static void deliver(struct vmab_copy *copy)
 	struct vmab_member *member = copy->member;
 	struct vmab_session *session = member->session;
 
+	trace_end(copy, VMAB_TO_SLOT, 0);
 	vmab_map_done(&member->map);
 	session->nr_left--;
 	if (copy->guest)
@@ -81,9 +90,10 @@ static void deliver(struct vmab_copy *copy)
 	wake_up(&session->reader);
 }
 
-/* The slot is free for the next one. */
-static void drop(struct vmab_copy *copy)
+/* It failed, or (0) nobody wants it any more: the slot is free for the next one. */
+static void drop(struct vmab_copy *copy, int error)
 {
+	trace_end(copy, VMAB_TO_NOWHERE, error);
 	vmab_slots_drop(copy->member->session->slots, copy);
 }
 
@@ -108,19 +118,20 @@ static void spilled(struct vmab_copy *copy)
 	vmab_map_unclaim(&member->map, copy->chunk);
 	member->stats.guest++;
 	member->stats.spilled++;
-	drop(copy);
+	trace_end(copy, VMAB_TO_FLEECE, 0);
+	vmab_slots_drop(member->session->slots, copy);
 	if (copy->wanted)
 		vmab_fetch_retry(member, copy->chunk);
 }
 
 /* break-guest-write: those who wait get an error, the chunk is NEEDED again. */
-static void revert(struct vmab_copy *copy)
+static void revert(struct vmab_copy *copy, int error)
 {
 	struct vmab_member *member = copy->member;
 
 	vmab_guest_fail(copy);
 	vmab_map_unclaim(&member->map, copy->chunk);
-	drop(copy);
+	drop(copy, error);
 	if (copy->wanted)
 		vmab_fetch_retry(member, copy->chunk);
 	/* Nothing is delivered, so no reader will ask for more because of it. */
@@ -143,12 +154,12 @@ static void fail_read(struct vmab_copy *copy, int error)
 	if (copy->refetch) {
 		latch_fleece_error(member, error);
 		vmab_break(member->session, VMABACKUP_REASON_FLEECE_ERROR, -error, member, offset);
-		drop(copy);
+		drop(copy, error);
 	} else if (copy->guest && member->break_guest_write) {
-		revert(copy);
+		revert(copy, error);
 	} else {
 		vmab_break(member->session, VMABACKUP_REASON_READ_ERROR, -error, member, offset);
-		drop(copy);
+		drop(copy, error);
 	}
 }
 
@@ -170,11 +181,11 @@ static void fail_write(struct vmab_copy *copy, int error)
 			release(copy);
 		deliver(copy);
 	} else if (member->break_guest_write && !copy->released) {
-		revert(copy);
+		revert(copy, error);
 	} else {
 		vmab_break(session, VMABACKUP_REASON_FLEECE_ERROR, -error, member,
 			   copy->chunk << (member->chunk_shift + SECTOR_SHIFT));
-		drop(copy);
+		drop(copy, error);
 	}
 }
 
@@ -214,7 +225,7 @@ void vmab_copy_drained(struct vmab_member *member, u64 chunk)
 	if (member->session->state == VMABACKUP_STATE_ARMED) {
 		finish_write(copy);
 	} else {
-		drop(copy);
+		drop(copy, 0);
 		end_copy(copy);
 	}
 	vmab_go_on(member->session);
@@ -235,7 +246,7 @@ static void write_endio(struct bio *bio)
 	rcu_read_lock();
 	spin_lock_irqsave(&session->lock, flags);
 	if (session->state != VMABACKUP_STATE_ARMED) {
-		drop(copy);
+		drop(copy, 0);
 		end_copy(copy);
 	} else if (error) {
 		fail_write(copy, error);
@@ -270,7 +281,7 @@ static bool end_read(struct vmab_copy *copy, int error)
 		member->fetching--;
 
 	if (session->state != VMABACKUP_STATE_ARMED) {
-		drop(copy);
+		drop(copy, 0);
 	} else if (error) {
 		fail_read(copy, error);
 	} else if (!copy->spill || may_stay(copy)) {

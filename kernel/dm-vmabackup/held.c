@@ -3,6 +3,8 @@
 
 #include <linux/blkdev.h>
 
+#include "trace.h"
+
 /*
  * While a disk is being suspended, how often to look for writes that starve, in
  * milliseconds: a tenth of the grace that they have.
@@ -139,6 +141,7 @@ void vmab_held_add(struct vmab_member *member, struct vmab_held *held, u64 first
 	list_add_tail(&held->age, &member->held);
 	member->stats.held++;
 	member->stats.held_now++;
+	trace_vmab_hold(member->dev, bio->bi_iter.bi_sector, bio_sectors(bio), held->discard);
 }
 
 void vmab_held_moved(struct vmab_held *held)
@@ -193,8 +196,10 @@ void vmab_held_feed(struct vmab_held *held)
 		list_del_init(&member->hungry);
 }
 
-void vmab_held_cancel(struct vmab_held *held)
+/* Held no longer; returns for how long it was, microseconds. */
+static u64 end_hold(struct vmab_held *held, enum vmab_trace_out out)
 {
+	u64 waited = div_u64(ktime_get_ns() - held->since, NSEC_PER_USEC);
 	struct vmab_member *member = held->member;
 
 	lockdep_assert_held(&member->session->lock);
@@ -209,14 +214,27 @@ void vmab_held_cancel(struct vmab_held *held)
 	}
 	list_del(&held->age);
 	member->stats.held_now--;
+	trace_vmab_release(member->dev,
+			   dm_bio_from_per_bio_data(held, sizeof(*held))->bi_iter.bi_sector,
+			   waited, out);
+	return waited;
+}
+
+void vmab_held_cancel(struct vmab_held *held)
+{
+	end_hold(held, VMAB_OUT_REQUEUED);
 }
 
 static void take_out(struct vmab_held *held, enum vmab_way_out way_out)
 {
+	static const enum vmab_trace_out outs[] = {
+		[VMAB_GO] = VMAB_OUT_SUBMITTED,
+		[VMAB_FAIL] = VMAB_OUT_FAILED,
+		[VMAB_DROP] = VMAB_OUT_DROPPED,
+	};
 	struct vmab_member *member = held->member;
-	u64 waited = div_u64(ktime_get_ns() - held->since, NSEC_PER_USEC);
+	u64 waited = end_hold(held, outs[way_out]);
 
-	vmab_held_cancel(held);
 	held->way_out = way_out;
 	member->stats.total_wait_us += waited;
 	member->stats.longest_wait_us = max(member->stats.longest_wait_us, waited);
@@ -311,6 +329,7 @@ void vmab_break(struct vmab_session *session, enum vmabackup_reason reason, int 
 	session->fault.error = error;
 	session->fault.disk = member ? member->index : U32_MAX;
 	session->fault.offset = offset;
+	trace_vmab_break(member ? member->dev : 0, reason, error, offset);
 	if (member && member->disk)
 		DMWARN("%s: backup session broken: %s (disk %u, offset %lld, error %d)",
 		       dm_table_device_name(member->disk->ti->table), reason_text[reason],

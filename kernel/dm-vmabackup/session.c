@@ -177,6 +177,7 @@ static int add(struct vmab_session *session, struct gendisk *gd, struct vmab_mem
 	disk = vmab_registry_find(gd);
 	r = check_free(session, disk);
 	if (!r) {
+		member->dev = disk_devt(gd);
 		member->size = (u64)disk->ti->len << SECTOR_SHIFT;
 		member->chunk_shift = disk->chunk_shift;
 		has_fleece = disk->fleece;

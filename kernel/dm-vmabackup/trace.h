@@ -5,7 +5,7 @@
  *   vmab_claim    a chunk is about to be copied; for whom, from where, to where
  *   vmab_copied   that is over, and how long it took
  *   vmab_hold     a guest's bio has to wait
- *   vmab_release  it goes on, or gets an error; how long it waited
+ *   vmab_release  it waits no longer; how long it did, and how it goes on
  *   vmab_break    a session breaks
  *
  * dev is the mapped device's number.  They take numbers only, so that they can be
@@ -22,15 +22,23 @@
 #include <linux/tracepoint.h>
 #include <linux/types.h>
 
-#ifndef VMAB_TRACE_TO
-#define VMAB_TRACE_TO
+/* This file is read several times over. */
+#ifndef VMAB_TRACE_ENUMS
+#define VMAB_TRACE_ENUMS
 /* Where a chunk ended up: NOWHERE if its copying failed or was given up. */
 enum vmab_trace_to { VMAB_TO_SLOT, VMAB_TO_FLEECE, VMAB_TO_NOWHERE };
+
+/* How a held bio went on; REQUEUED: back to device-mapper, from where it comes again. */
+enum vmab_trace_out { VMAB_OUT_SUBMITTED, VMAB_OUT_FAILED, VMAB_OUT_DROPPED, VMAB_OUT_REQUEUED };
 #endif
 
 TRACE_DEFINE_ENUM(VMAB_TO_SLOT);
 TRACE_DEFINE_ENUM(VMAB_TO_FLEECE);
 TRACE_DEFINE_ENUM(VMAB_TO_NOWHERE);
+TRACE_DEFINE_ENUM(VMAB_OUT_SUBMITTED);
+TRACE_DEFINE_ENUM(VMAB_OUT_FAILED);
+TRACE_DEFINE_ENUM(VMAB_OUT_DROPPED);
+TRACE_DEFINE_ENUM(VMAB_OUT_REQUEUED);
 TRACE_DEFINE_ENUM(VMABACKUP_REASON_NONE);
 TRACE_DEFINE_ENUM(VMABACKUP_REASON_TIMEOUT);
 TRACE_DEFINE_ENUM(VMABACKUP_REASON_READ_ERROR);
@@ -46,6 +54,13 @@ TRACE_DEFINE_ENUM(VMABACKUP_REASON_RESIZED);
 			 { VMAB_TO_SLOT, "slot" }, \
 			 { VMAB_TO_FLEECE, "fleece" }, \
 			 { VMAB_TO_NOWHERE, "nowhere" })
+
+#define vmab_show_out(out) \
+	__print_symbolic(out, \
+			 { VMAB_OUT_SUBMITTED, "submitted" }, \
+			 { VMAB_OUT_FAILED, "failed" }, \
+			 { VMAB_OUT_DROPPED, "dropped" }, \
+			 { VMAB_OUT_REQUEUED, "requeued" })
 
 /* The words of the status line. */
 #define vmab_show_reason(reason) \
@@ -132,24 +147,24 @@ TRACE_EVENT(vmab_hold,
 );
 
 TRACE_EVENT(vmab_release,
-	    TP_PROTO(dev_t dev, u64 sector, u64 waited_us, int error),
-	    TP_ARGS(dev, sector, waited_us, error),
+	    TP_PROTO(dev_t dev, u64 sector, u64 waited_us, enum vmab_trace_out out),
+	    TP_ARGS(dev, sector, waited_us, out),
 
 	    TP_STRUCT__entry(__field(dev_t, dev)
 			     __field(u64, sector)
 			     __field(u64, waited_us)
-			     __field(int, error)
+			     __field(u32, out)
 			     ),
 
 	    TP_fast_assign(__entry->dev = dev;
 			   __entry->sector = sector;
 			   __entry->waited_us = waited_us;
-			   __entry->error = error;
+			   __entry->out = out;
 			   ),
 
-	    TP_printk("dev=%u:%u sector=%llu waited_us=%llu error=%d",
+	    TP_printk("dev=%u:%u sector=%llu waited_us=%llu %s",
 		      MAJOR(__entry->dev), MINOR(__entry->dev), __entry->sector,
-		      __entry->waited_us, __entry->error)
+		      __entry->waited_us, vmab_show_out(__entry->out))
 );
 
 /* dev is 0:0 and offset -1 if it is about no disk, or no place on it. */

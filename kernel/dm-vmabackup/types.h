@@ -218,6 +218,7 @@ struct vmab_member {
 	struct vmab_session *session;
 	struct vmab_disk *disk;		/* NULL once the target is gone */
 	u32 index;
+	dev_t dev;			/* of the mapped device, to name it */
 	u64 size;			/* bytes */
 	unsigned int chunk_shift;
 	unsigned int cbw_timeout_ms;
