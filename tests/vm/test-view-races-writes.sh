@@ -12,6 +12,7 @@ plan $((16 + rounds))
 size=65536
 load_target
 modprobe dm-delay
+dm_create slow "0 $size delay /dev/vda 0 2000 /dev/vda 0 0"
 
 # --- a read that is slower than the copy ---
 # The view's reader is in a cgroup that may read 4 KiB a second from the disk: its 16 KiB are
@@ -117,7 +118,6 @@ dmsetup remove d0
 
 # --- a read that begins while the chunk is being copied ---
 # All reads take two seconds: the copies until 2 s, the views' until 3 s.
-dm_create slow "0 $size delay /dev/vda 0 2000 /dev/vda 0 0"
 dd if="$WORK/before" of=/dev/vda bs=1M oflag=direct status=none
 vmabackup_on_slow /dev/mapper/slow 2
 race "" "$WORK/before" write "write $((5 * chunk + 8192)) 4096" "write $((9 * chunk)) $chunk" \
