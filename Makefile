@@ -119,7 +119,7 @@ long-kill:
 bench-stall: setup
 	+@$(MAKE) --no-print-directory modules userspace test-tools
 	@$(TOP)/tests/bench/stall
-#: make soak             everything at once, at random, for MINUTES=30, by SEED
+#: make soak             everything at once, at random, for MINUTES=30, by SEED, on the debug kernel
 MINUTES ?= 30
 # For what it judges, and a round that has begun when time is up.
 SOAK_SPARE := 900
@@ -127,7 +127,7 @@ soak:
 	@echo "seed $(SEED)"
 	@VMAB_TEST_SOAK_SECONDS=$$(($(MINUTES) * 60)) VMAB_TEST_SEED=$(SEED) \
 		VMAB_TEST_TIMEOUT=$$(($(MINUTES) * 60 + $(SOAK_SPARE))) \
-		TESTS=soak-everything $(TOP)/tests/run vm
+		TESTS=soak-everything $(TOP)/tests/run debug
 #: make demo             shows a backup of a busy disk, from nothing
 demo: setup
 	+@$(MAKE) --no-print-directory modules userspace test-tools

@@ -1,0 +1,62 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Messages wait for no I/O: while the fleece device hangs, with data on it, the disk is disarmed
+# at once, and can be suspended and resumed; the rest happens when the device is back.  And
+# messages that come all at once, of which one is right at most, do no harm.
+# needs: disks=2x256M
+. "$BED_TOP/tests/vm/lib.sh"
+. "$BED_TOP/tests/vm/lib-hold.sh"
+plan 13
+
+chunk=65536
+BURST=$BED_BUILD/tests/burst
+d=/dev/mapper/d0
+
+load_target
+dm_create origin "0 65536 linear /dev/vda 0"
+dm_create below "0 65536 linear /dev/vdb 0"
+dm_create d0 "0 65536 vmabackup /dev/mapper/origin 2 fleece /dev/mapper/below"
+
+arm() {
+	dmsetup suspend d0
+	dmsetup message d0 0 arm
+	dmsetup resume d0
+}
+all_gone() {
+	[[ $(dm_status d0) == *" vmabackup idle "*" fleece_used 0 "* ]]
+}
+
+check "armed" arm
+check "some chunks go to the fleece device" "$BURST" write $d 3 0 4096 16 $chunk
+spilled() {
+	[[ $(dm_status d0) == *" copying 0 "*" spilled 16 "* ]]
+}
+check "all of them" wait_for 20 spilled
+
+dmsetup suspend --noflush --nolockfs below
+check "disarmed while it hangs" timeout 10 dmsetup message d0 0 disarm
+check "and once more" timeout 10 bash -c 'dmsetup message d0 0 disarm || true'
+check_status 1 "it can't be armed again yet" timeout 10 dmsetup message d0 0 arm
+check "it can be suspended" timeout 10 dmsetup suspend d0
+check "and resumed" timeout 10 dmsetup resume d0
+check "its guest writes" timeout 10 "$BURST" write $d 4 0 4096 16 $chunk
+dmsetup resume below
+check "when the device is back, nothing is left on it" wait_for 20 all_gone
+
+# The disk stays suspended, so that any of them may succeed in arming it.
+dmsetup suspend d0
+messages() {
+	local n
+
+	for ((n = 0; n < 20; n++)); do
+		dmsetup message d0 0 arm 2>/dev/null &
+		dmsetup message d0 0 disarm 2>/dev/null &
+	done
+	wait
+}
+check "40 messages at once" messages
+dmsetup message d0 0 disarm 2>/dev/null || true
+dmsetup resume d0
+check "the disk is idle afterwards" wait_for 20 all_gone
+check "and can be armed" arm
+dmsetup message d0 0 disarm
