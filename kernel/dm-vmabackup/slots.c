@@ -45,6 +45,7 @@ static int alloc_slot_pages(struct page **pages, u32 nr)
 
 struct vmab_slots *vmab_slots_create(u32 nr, u32 size, u32 reserve)
 {
+	const gfp_t gfp = GFP_KERNEL_ACCOUNT | __GFP_NOWARN;
 	struct vmab_slots *slots;
 	u32 i, per_slot;
 
@@ -59,11 +60,10 @@ struct vmab_slots *vmab_slots_create(u32 nr, u32 size, u32 reserve)
 	INIT_LIST_HEAD(&slots->free);
 	per_slot = pages_per_slot(slots);
 
-	slots->pages = kvcalloc(nr, per_slot * sizeof(*slots->pages), GFP_KERNEL_ACCOUNT);
-	slots->bvecs = kvcalloc(nr, per_slot * sizeof(*slots->bvecs), GFP_KERNEL_ACCOUNT);
-	slots->copies = kvcalloc(nr, sizeof(*slots->copies), GFP_KERNEL_ACCOUNT);
-	slots->copying = kvcalloc(1u << slots->hash_bits, sizeof(*slots->copying),
-				  GFP_KERNEL_ACCOUNT);
+	slots->pages = kvcalloc(nr, per_slot * sizeof(*slots->pages), gfp);
+	slots->bvecs = kvcalloc(nr, per_slot * sizeof(*slots->bvecs), gfp);
+	slots->copies = kvcalloc(nr, sizeof(*slots->copies), gfp);
+	slots->copying = kvcalloc(1u << slots->hash_bits, sizeof(*slots->copying), gfp);
 	if (!slots->pages || !slots->bvecs || !slots->copies || !slots->copying)
 		goto destroy_slots;
 
