@@ -48,7 +48,7 @@ modules: links
 sparse: links
 	+@$(call modules_make,W=1 C=2 CF="-Wsparse-error" KCFLAGS=-Werror KDOC_WERROR=1 modules)
 
-#: make userspace        vmactl
+#: make userspace        vmactl and the nbdkit plugin
 userspace:
 	+@$(MAKE) --no-print-directory -C $(TOP)/userspace OUT=$(VMAB_BUILD)/userspace
 
@@ -133,7 +133,7 @@ demo: setup
 	+@$(MAKE) --no-print-directory modules userspace test-tools
 	@$(TOP)/tests/demo/run
 
-#: make install          module, vmactl and manual, below DESTDIR
+#: make install          module, vmactl, nbdkit plugin and manuals, below DESTDIR
 install: all install-userspace
 	$(if $(BUILD_ROOT),$(error $(KVER) is not installed on this machine; KVER= chooses another))
 	+@$(call modules_make,modules_install CONFIG_MODULE_SIG_ALL= \
@@ -143,6 +143,12 @@ install: all install-userspace
 #: make install-userspace  vmactl and manual only
 install-userspace: userspace
 	install -D -m 755 $(VMAB_BUILD)/userspace/vmactl/vmactl $(DESTDIR)$(sbindir)/vmactl
+	if [ -e $(VMAB_BUILD)/userspace/nbdkit/nbdkit-vma-plugin.so ]; then \
+		install -D -m 644 $(VMAB_BUILD)/userspace/nbdkit/nbdkit-vma-plugin.so \
+			$(DESTDIR)$$(pkg-config --variable=plugindir nbdkit)/nbdkit-vma-plugin.so; \
+		install -D -m 644 $(TOP)/Documentation/nbdkit-vma-plugin.1 \
+			$(DESTDIR)$(mandir)/man1/nbdkit-vma-plugin.1; \
+	fi
 	install -D -m 644 $(TOP)/Documentation/vmactl.8 $(DESTDIR)$(mandir)/man8/vmactl.8
 	install -D -m 644 $(TOP)/include/uapi/linux/dm-vmabackup.h \
 		$(DESTDIR)$(prefix)/include/linux/dm-vmabackup.h
