@@ -15,6 +15,8 @@ BUILD_ROOT := $(if $(KDIR)$(wildcard /lib/modules/$(KVER)/build),,$(wildcard $(s
 KDIR ?= $(if $(BUILD_ROOT),/usr/src/linux-headers-$(KVER),/lib/modules/$(KVER)/build)
 prefix ?= /usr/local
 sbindir ?= $(prefix)/sbin
+# Beside no other program: a "vma" in the PATH may be Proxmox's own.
+vmadir ?= $(prefix)/libexec/dm-vmabackup
 mandir ?= $(prefix)/share/man
 
 # $(call modules_make,ARGUMENTS): Kbuild writes beside its sources, so it works
@@ -149,6 +151,8 @@ install-userspace: userspace
 		install -D -m 644 $(TOP)/Documentation/nbdkit-vma-plugin.1 \
 			$(DESTDIR)$(mandir)/man1/nbdkit-vma-plugin.1; \
 	fi
+	install -d $(DESTDIR)$(vmadir)
+	ln -sf $(sbindir)/vmactl $(DESTDIR)$(vmadir)/vma
 	install -D -m 644 $(TOP)/Documentation/vmactl.8 $(DESTDIR)$(mandir)/man8/vmactl.8
 	install -D -m 644 $(TOP)/include/uapi/linux/dm-vmabackup.h \
 		$(DESTDIR)$(prefix)/include/linux/dm-vmabackup.h

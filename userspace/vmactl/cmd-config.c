@@ -17,7 +17,7 @@ static int print_config(const struct vma_header *h, const char *name, const char
 		fwrite(h->configs[i].data, 1, h->configs[i].size, stdout);
 		return EXIT_OK;
 	}
-	complain("%s: has no configuration file called \"%s\"; \"vmactl list\" shows what it has",
+	complain("%s: has no configuration file called \"%s\"; the command list shows what it has",
 		 archive, name);
 	return EXIT_FAILED;
 }

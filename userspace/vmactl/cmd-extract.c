@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * vmactl extract: the content of an archive into a new directory, or each disk
- * to a place of its own.
+ * to a place of its own, which options or a map file (map-file.h) tell.
  *
  * Nothing gets its final name before the archive was read to its end and found
- * complete. A block device has no other name, so it is overwritten on the way.
+ * complete. A block device has no other name, so it is overwritten on the way. With a
+ * map file, who writes it reads the configuration first: then the directory is there
+ * from the beginning, and is removed if all fails.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,27 +17,44 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "libvma/header.h"
 #include "libvma/text.h"
 #include "vmactl/archive-in.h"
+#include "vmactl/map-file.h"
 #include "vmactl/new-dir.h"
-#include "vmactl/progress.h"
+#include "vmactl/restore.h"
 #include "vmactl/sink.h"
 #include "vmactl/stop.h"
+#include "vmactl/throttle.h"
+#include "vmactl/vma-progress.h"
 #include "vmactl/vmactl.h"
 
 struct extract {
 	/* As given. */
 	const char *archive;
 	const char *directory;		/* NULL: maps say where disks go */
-	char **maps;			/* "NAME=PATH" */
+	const char **maps;		/* "NAME=PATH" */
 	unsigned int nr_maps;
-	char **skips;			/* "NAME" */
+	const char **skips;		/* "NAME" */
 	unsigned int nr_skips;
+	char **zeroed;			/* "NAME" */
+	unsigned int nr_zeroed;
+	char *only;			/* "NAME,NAME,..."; NULL: all */
+	const char *map_path;		/* NULL: none */
 	bool verbose;
 
+	struct map_file map;
 	struct new_dir *dir;
+	const struct vma_header *made;	/* the directory with these configurations is there */
 	struct sink *sinks[256];	/* by dev_id; NULL: left out */
+	const char *groups[256];	/* by dev_id; NULL: none */
+	struct throttle throttles[256];	/* by dev_id of the first one of its group */
+	struct throttle *limits[256];	/* by dev_id; NULL: none */
 };
+
+/* A map is no command line, so how that is used is not to be explained. */
+#define refuse(x, ...)	((x)->map_path ? (complain(__VA_ARGS__), EXIT_FAILED) : \
+					 usage_error(&cmd_extract, __VA_ARGS__))
 
 /* ---- where each device goes ------------------------------------------- */
 
@@ -46,12 +66,29 @@ static const char *map_path(const char *map, const char *name)
 	return strncmp(map, name, len) == 0 && map[len] == '=' ? map + len + 1 : NULL;
 }
 
+/* Whether the name is one of those in the text, separated by commas. */
+static bool in_list(const char *list, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (const char *at = list; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
+		if (strncmp(at, name, len) == 0 && (!at[len] || at[len] == ','))
+			return true;
+	return false;
+}
+
 static bool is_skipped(const struct extract *x, const char *name)
 {
 	for (unsigned int i = 0; i < x->nr_skips; i++)
 		if (strcmp(x->skips[i], name) == 0)
 			return true;
-	return false;
+	return x->only && !in_list(x->only, name);
+}
+
+/* Where the memory of a virtual machine goes with a map: into the directory. */
+static bool in_directory(const struct extract *x, const char *name)
+{
+	return x->directory && (!x->map_path || strcmp(name, VMA_VMSTATE) == 0);
 }
 
 static const char *mapped_path(const struct extract *x, const char *name)
@@ -100,10 +137,9 @@ static int check_places(const struct extract *x, const struct vma_header *h)
 							   : NULL;
 
 			if (b && same_place(a, b))
-				return usage_error(&cmd_extract,
-						   "devices %s and %s would both go to %s",
-						   vma_quote(h->devices[j].name),
-						   vma_quote(h->devices[i].name), a);
+				return refuse(x, "devices %s and %s would both go to %s",
+					      vma_quote(h->devices[j].name),
+					      vma_quote(h->devices[i].name), a);
 		}
 	}
 	return EXIT_OK;
@@ -117,6 +153,39 @@ static bool is_mapped(const char *map, const struct vma_header *h)
 	return false;
 }
 
+/* How often a device is named; once is enough. */
+static int check_device(const struct extract *x, const char *name)
+{
+	unsigned int given = 0;
+
+	for (unsigned int i = 0; i < x->nr_maps; i++)
+		given += map_path(x->maps[i], name) != NULL;
+	for (unsigned int i = 0; i < x->nr_skips; i++)
+		given += strcmp(x->skips[i], name) == 0;
+	if (given > 1)
+		return refuse(x, "device %s is named more than once", vma_quote(name));
+	if (given || in_directory(x, name) || is_skipped(x, name))
+		return EXIT_OK;
+	if (x->map_path)
+		return refuse(x, "device %s is not in the map", vma_quote(name));
+	return refuse(x, "device %s is not named: add --to %s=PATH or --skip %s", vma_quote(name),
+		      vma_quote(name), vma_quote(name));
+}
+
+/* The names in "-d", each of which must be there. */
+static int check_only(const struct extract *x, const struct vma_header *h)
+{
+	char *list = x->only ? strdup(x->only) : NULL, *at = list, *name;
+	int code = EXIT_OK;
+
+	while (code == EXIT_OK && (name = strsep(&at, ",")))
+		if (vma_header_find_device(h, name) < 0)
+			code = refuse(x, "-d %s: there is no such device in %s", name,
+				      archive_in_name(x->archive));
+	free(list);
+	return code;
+}
+
 /*
  * Names that were given must be in the archive: a mistyped one would leave a disk out.
  * The rest of the command line's check, now that the names are known: an exit code.
@@ -124,33 +193,24 @@ static bool is_mapped(const char *map, const struct vma_header *h)
 static int check_names(const struct extract *x, const struct vma_header *h)
 {
 	const char *archive = archive_in_name(x->archive);
+	int code = check_only(x, h);
 
 	for (unsigned int i = 0; i < x->nr_skips; i++)
 		if (vma_header_find_device(h, x->skips[i]) < 0)
-			return usage_error(&cmd_extract, "--skip %s: there is no such device in %s",
-					   x->skips[i], archive);
+			return refuse(x, "--skip %s: there is no such device in %s", x->skips[i],
+				      archive);
+	for (unsigned int i = 0; i < x->nr_zeroed; i++)
+		if (vma_header_find_device(h, x->zeroed[i]) < 0)
+			return refuse(x, "--zeroed %s: there is no such device in %s",
+				      x->zeroed[i], archive);
 	for (unsigned int i = 0; i < x->nr_maps; i++)
 		if (!is_mapped(x->maps[i], h))
-			return usage_error(&cmd_extract, "--to %s: there is no such device in %s",
-					   x->maps[i], archive);
-	for (unsigned int id = 1; id <= VMA_MAX_DEVICES; id++) {
-		const char *name = h->devices[id].name;
-		unsigned int given = 0;
-
-		if (!name)
-			continue;
-		for (unsigned int i = 0; i < x->nr_maps; i++)
-			given += map_path(x->maps[i], name) != NULL;
-		given += is_skipped(x, name);
-		if (given > 1)
-			return usage_error(&cmd_extract, "device %s is named more than once",
-					   vma_quote(name));
-		if (!given && !x->directory)
-			return usage_error(&cmd_extract,
-					   "device %s is not named: add --to %s=PATH or --skip %s",
-					   vma_quote(name), vma_quote(name), vma_quote(name));
-	}
-	return check_places(x, h);
+			return refuse(x, "--to %s: there is no such device in %s", x->maps[i],
+				      archive);
+	for (unsigned int id = 1; id <= VMA_MAX_DEVICES && code == EXIT_OK; id++)
+		if (h->devices[id].name)
+			code = check_device(x, h->devices[id].name);
+	return code == EXIT_OK ? check_places(x, h) : code;
 }
 
 /* The archive must not be below a disk that is about to be overwritten. */
@@ -163,7 +223,7 @@ static int check_archive_apart(const struct extract *x, const struct archive_in 
 	for (unsigned int id = 1; id <= VMA_MAX_DEVICES && x->nr_maps && !ret; id++) {
 		const char *name = h->devices[id].name;
 
-		if (name && !is_skipped(x, name))
+		if (name && !is_skipped(x, name) && mapped_path(x, name))
 			ret = sink_check_apart(mapped_path(x, name), archive_in_fd(in), err);
 	}
 	return ret;
@@ -176,7 +236,7 @@ static int open_in_directory(struct extract *x, const char *name, unsigned int i
 	char quoted[VMA_QUOTE_SIZE], *path;
 	int fd, ret;
 
-	if (strcmp(name, "vmstate") == 0)
+	if (strcmp(name, VMA_VMSTATE) == 0)
 		strcpy(file, "vmstate.bin");
 	else
 		snprintf(file, sizeof(file), "disk-%s.raw", name);
@@ -192,58 +252,176 @@ static int open_in_directory(struct extract *x, const char *name, unsigned int i
 	return ret;
 }
 
+/* What the map's line for the device says beyond the place. */
+static void apply_line(struct extract *x, const struct map_line *l, unsigned int id)
+{
+	if (!l->write_zeroes)
+		sink_assume_zero(x->sinks[id]);
+	if (l->use_cache)
+		sink_use_cache(x->sinks[id]);
+	x->groups[id] = l->group;
+	for (unsigned int i = 1; i < id && l->group; i++)
+		if (x->groups[i] && strcmp(x->groups[i], l->group) == 0 && x->limits[i]) {
+			x->limits[id] = x->limits[i];
+			if (!x->limits[id]->bps)
+				x->limits[id]->bps = l->bps;
+			return;
+		}
+	x->throttles[id].bps = l->bps;
+	x->limits[id] = &x->throttles[id];
+}
+
+static int open_mapped(struct extract *x, const char *name, unsigned int id, uint64_t size,
+		       struct vma_error *err)
+{
+	const char *path = mapped_path(x, name);
+	int ret;
+
+	if (!x->map_path)
+		return sink_open(&x->sinks[id], path, size, err);
+	ret = sink_open_existing(&x->sinks[id], path, size, err);
+	for (unsigned int i = 0; i < x->map.nr && !ret; i++)
+		if (!x->map.lines[i].skip && map_path(x->map.lines[i].target, name))
+			apply_line(x, &x->map.lines[i], id);
+	return ret;
+}
+
+static int open_sink(struct extract *x, const struct vma_device *dev, unsigned int id,
+		     struct vma_error *err)
+{
+	char *path;
+	int ret;
+
+	if (mapped_path(x, dev->name)) {
+		ret = open_mapped(x, dev->name, id, dev->size, err);
+	} else if (x->dir) {
+		ret = open_in_directory(x, dev->name, id, dev->size, err);
+	} else {
+		if (asprintf(&path, "%s/vmstate.bin", x->directory) < 0)
+			return vma_fail(err, -ENOMEM, "out of memory");
+		ret = sink_open(&x->sinks[id], path, dev->size, err);
+		free(path);
+	}
+	for (unsigned int i = 0; i < x->nr_zeroed && !ret; i++)
+		if (strcmp(x->zeroed[i], dev->name) == 0)
+			sink_assume_zero(x->sinks[id]);
+	return ret;
+}
+
+/* The directory with the configurations; the disks may follow. */
+static int open_directory(struct extract *x, const struct vma_header *h, struct vma_error *err)
+{
+	int ret = new_dir_open(&x->dir, x->directory, err);
+
+	for (unsigned int i = 0; i < h->nr_configs && !ret; i++)
+		ret = new_dir_put(x->dir, h->configs[i].name, h->configs[i].data,
+				  h->configs[i].size, err);
+	return ret;
+}
+
 static int open_sinks(struct extract *x, const struct vma_header *h, struct vma_error *err)
 {
 	int ret = 0;
 
-	if (x->directory)
-		ret = new_dir_open(&x->dir, x->directory, err);
-	for (unsigned int i = 0; i < h->nr_configs && x->dir && !ret; i++)
-		ret = new_dir_put(x->dir, h->configs[i].name, h->configs[i].data,
-				  h->configs[i].size, err);
-	for (unsigned int id = 1; id <= VMA_MAX_DEVICES && !ret; id++) {
-		const struct vma_device *dev = &h->devices[id];
+	if (x->directory && !x->map_path)
+		ret = open_directory(x, h, err);
+	for (unsigned int id = 1; id <= VMA_MAX_DEVICES && !ret; id++)
+		if (h->devices[id].name && !is_skipped(x, h->devices[id].name))
+			ret = open_sink(x, &h->devices[id], id, err);
+	return ret;
+}
 
-		if (!dev->name || is_skipped(x, dev->name))
-			continue;
-		if (x->dir)
-			ret = open_in_directory(x, dev->name, id, dev->size, err);
+/* ---- the map ---------------------------------------------------------- */
+
+/* Tells what is in the archive, and is told where it goes. */
+static int ask_for_map(struct extract *x, const struct vma_header *h, int stop_fd,
+		       struct vma_error *err)
+{
+	int ret = open_directory(x, h, err);
+
+	if (!ret) {
+		ret = new_dir_commit(x->dir, err);
+		x->dir = NULL;
+	}
+	if (ret)
+		return ret;
+	x->made = h;
+	print_listing(h);
+	fflush(stdout);
+	ret = map_file_read(&x->map, x->map_path, stop_fd, err);
+	for (unsigned int i = 0; i < x->map.nr && !ret; i++) {
+		const struct map_line *l = &x->map.lines[i];
+
+		if (l->skip)
+			x->skips[x->nr_skips++] = l->target;
 		else
-			ret = sink_open(&x->sinks[id], mapped_path(x, dev->name), dev->size, err);
+			x->maps[x->nr_maps++] = l->target;
+		if (x->verbose && !l->skip)
+			printf("map '%s' (write zeros = %d)\n", l->target, l->write_zeroes);
 	}
 	return ret;
 }
 
+static void remove_made(const struct extract *x)
+{
+	int dir = open(x->directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (dir < 0)
+		return;
+	for (unsigned int i = 0; i < x->made->nr_configs; i++)
+		unlinkat(dir, x->made->configs[i].name, 0);
+	close(dir);
+	rmdir(x->directory);
+}
+
 /* ---- copying ---------------------------------------------------------- */
 
-/* Sets *reading while a failure would be the archive's. */
-static int copy(struct extract *x, struct vma_reader *r, bool *reading, struct vma_error *err)
+static int put(struct extract *x, struct restore *restore, const struct vma_cluster *c,
+	       int stop_fd, struct vma_error *err)
 {
-	const struct vma_header *h = vma_reader_header(r);
-	uint64_t total = 0, done = 0, data = 0;
-	struct progress progress;
+	int ret = 0;
+
+	if (!x->sinks[c->dev_id])
+		return 0;
+	if (x->limits[c->dev_id] && c->mask)
+		ret = throttle_wait(x->limits[c->dev_id], c->length, stop_fd, err);
+	return ret ? ret : restore_put(restore, x->sinks[c->dev_id], c, err);
+}
+
+/* Sets *reading while a failure would be the archive's. */
+static int copy(struct extract *x, struct vma_reader *r, int stop_fd, bool *reading,
+		struct vma_error *err)
+{
+	struct vma_progress progress;
+	struct restore *restore;
 	struct vma_cluster c;
 	int ret;
 
-	for (unsigned int i = 1; i <= VMA_MAX_DEVICES; i++)
-		total += h->devices[i].size;
-	progress_start(&progress, x->verbose, total);
+	vma_progress_start(&progress, x->verbose, vma_reader_header(r));
+	ret = restore_new(&restore, err);
+	if (ret)
+		return ret;
 	for (;;) {
 		*reading = true;
 		ret = vma_reader_next(r, &c, err);
 		if (ret <= 0)
 			break;
 		*reading = false;
-		if (x->sinks[c.dev_id])
-			ret = sink_write(x->sinks[c.dev_id], &c, err);
+		ret = put(x, restore, &c, stop_fd, err);
 		if (ret < 0)
 			break;
-		done += c.length;
-		data += (uint64_t)__builtin_popcount(c.mask) * VMA_BLOCK_SIZE;
-		progress_update(&progress, done, data);
+		vma_progress_add(&progress, &c);
 	}
-	progress_end(&progress, done, data);
-	return ret ? ret : vma_reader_finish(r, err);
+	if (!ret)
+		ret = vma_reader_finish(r, err);
+	if (!ret) {
+		*reading = false;
+		ret = restore_finish(restore, err);
+	}
+	restore_free(restore);
+	if (!ret)
+		vma_progress_end(&progress);
+	return ret;
 }
 
 static int commit(struct extract *x, struct vma_error *err)
@@ -273,10 +451,13 @@ static void clean_up(struct extract *x)
 
 		if (sink_abort(s))
 			complain("%s is overwritten in part and must not be used",
-				 path ? path : "a block device");
+				 path ? path : "a block device or file");
 		free(path);
 	}
 	new_dir_abort(x->dir);
+	if (x->made)
+		remove_made(x);
+	map_file_free(&x->map);
 }
 
 static int extract(struct extract *x)
@@ -290,6 +471,10 @@ static int extract(struct extract *x)
 	ret = stop_fd < 0 ? stop_fd : archive_in_open(&in, x->archive, stop_fd, &err);
 	if (!ret) {
 		reading = false;
+		if (x->map_path)
+			ret = ask_for_map(x, archive_in_header(in), stop_fd, &err);
+	}
+	if (!ret) {
 		code = check_names(x, archive_in_header(in));
 		if (code != EXIT_OK)
 			goto out;
@@ -298,13 +483,15 @@ static int extract(struct extract *x)
 	if (!ret)
 		ret = open_sinks(x, archive_in_header(in), &err);
 	if (!ret)
-		ret = copy(x, archive_in_reader(in), &reading, &err);
+		ret = copy(x, archive_in_reader(in), stop_fd, &reading, &err);
 	if (!ret) {
 		reading = false;
 		if (stop_requested(stop_fd))
 			ret = vma_fail(&err, -EINTR, "interrupted by a signal");
 		else
 			ret = commit(x, &err);
+		if (!ret)
+			x->made = NULL;
 	}
 	if (ret)
 		complain("%s: %s", archive_in_name(x->archive), err.text);
@@ -325,12 +512,13 @@ static int parse(struct extract *x, int argc, char **argv)
 	static const struct option options[] = {
 		{ "to", required_argument, NULL, 't' },
 		{ "skip", required_argument, NULL, 's' },
+		{ "zeroed", required_argument, NULL, 'z' },
 		{ 0 },
 	};
 	int c;
 
 	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":v", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, ":vd:r:", options, NULL)) != -1) {
 		switch (c) {
 		case 't':
 			if (!strchr(optarg, '=') || !strchr(optarg, '=')[1])
@@ -340,6 +528,15 @@ static int parse(struct extract *x, int argc, char **argv)
 			break;
 		case 's':
 			x->skips[x->nr_skips++] = optarg;
+			break;
+		case 'z':
+			x->zeroed[x->nr_zeroed++] = optarg;
+			break;
+		case 'd':
+			x->only = optarg;
+			break;
+		case 'r':
+			x->map_path = optarg;
 			break;
 		case 'v':
 			x->verbose = true;
@@ -357,6 +554,8 @@ static int parse(struct extract *x, int argc, char **argv)
 		return usage_error(&cmd_extract, "too many arguments, at %s", argv[optind]);
 	if (x->directory && x->nr_maps)
 		return usage_error(&cmd_extract, "give a directory or --to, not both");
+	if (x->map_path && !x->directory)
+		return usage_error(&cmd_extract, "-r wants a directory, for the configurations");
 	if (!x->directory && !x->nr_maps)
 		return usage_error(&cmd_extract, "give a directory, or --to NAME=PATH for each disk");
 	return EXIT_OK;
@@ -367,9 +566,11 @@ static int run(int argc, char **argv)
 	struct extract x = { 0 };
 	int code;
 
-	x.maps = calloc(argc, sizeof(*x.maps));
-	x.skips = calloc(argc, sizeof(*x.skips));
-	if (x.maps && x.skips) {
+	/* What a map adds is no more than an archive has disks. */
+	x.maps = calloc(argc + VMA_MAX_DEVICES, sizeof(*x.maps));
+	x.skips = calloc(argc + VMA_MAX_DEVICES, sizeof(*x.skips));
+	x.zeroed = calloc(argc, sizeof(*x.zeroed));
+	if (x.maps && x.skips && x.zeroed) {
 		code = parse(&x, argc, argv);
 		if (code == EXIT_OK)
 			code = extract(&x);
@@ -379,13 +580,14 @@ static int run(int argc, char **argv)
 	}
 	free(x.maps);
 	free(x.skips);
+	free(x.zeroed);
 	return code;
 }
 
 const struct command cmd_extract = {
 	.name = "extract",
-	.usage = "ARCHIVE DIR [-v] [--skip NAME]...\n"
-		 "   or: vmactl extract ARCHIVE --to NAME=PATH... [-v] [--skip NAME]...",
+	.usage = "ARCHIVE DIR [-v] [-d NAME,...] [--skip NAME]... [-r MAP]\n"
+		 "   or: extract ARCHIVE --to NAME=PATH... [-v] [--skip NAME]... [--zeroed NAME]...",
 	.help = "Extracts an archive into a new directory, or its disks one by one.",
 	.run = run,
 };

@@ -11,7 +11,7 @@
 #include "vmactl/archive-in.h"
 #include "vmactl/vmactl.h"
 
-static void print_lines(const struct vma_header *h)
+void print_listing(const struct vma_header *h)
 {
 	char name[VMA_ESCAPED_SIZE], date[26];
 	time_t ctime = h->ctime;
@@ -127,7 +127,7 @@ static int run(int argc, char **argv)
 	if (json)
 		ret = print_json(archive_in_header(in), archive_in_codec(in));
 	else
-		print_lines(archive_in_header(in));
+		print_listing(archive_in_header(in));
 	archive_in_close(in);
 	return ret;
 }

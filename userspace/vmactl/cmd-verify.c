@@ -6,6 +6,7 @@
 
 #include "libvma/text.h"
 #include "vmactl/archive-in.h"
+#include "vmactl/vma-progress.h"
 #include "vmactl/vmactl.h"
 
 /* By dev_id: 4 KiB blocks that hold data. */
@@ -14,15 +15,20 @@ struct tally {
 	uint64_t total;
 };
 
-static int read_all(struct vma_reader *r, struct tally *t, struct vma_error *err)
+static int read_all(struct vma_reader *r, struct tally *t, bool verbose, struct vma_error *err)
 {
+	struct vma_progress progress;
 	struct vma_cluster c;
 	int ret;
 
+	vma_progress_start(&progress, verbose, vma_reader_header(r));
 	while ((ret = vma_reader_next(r, &c, err)) > 0) {
 		t->blocks[c.dev_id] += __builtin_popcount(c.mask);
 		t->total += __builtin_popcount(c.mask);
+		vma_progress_add(&progress, &c);
 	}
+	if (!ret)
+		vma_progress_end(&progress);
 	return ret ? ret : vma_reader_finish(r, err);
 }
 
@@ -71,7 +77,7 @@ static int verify(const char *path, bool verbose, struct vma_error *err)
 		return ret;
 	if (verbose)
 		print_details(archive_in_header(in), archive_in_codec(in));
-	ret = read_all(archive_in_reader(in), &tally, err);
+	ret = read_all(archive_in_reader(in), &tally, verbose, err);
 	if (!ret)
 		print_summary(archive_in_header(in), &tally);
 	archive_in_close(in);

@@ -20,6 +20,29 @@ static const struct command *const commands[] = {
 
 #define NR_COMMANDS	(sizeof(commands) / sizeof(commands[0]))
 
+/*
+ * Called as "vma", it is the tool of that name for those who call it: only what that
+ * has, and under its name. What each command takes and prints is the same.
+ */
+static const struct command *const vma_commands[] = {
+	&cmd_list, &cmd_config, &cmd_create, &cmd_extract, &cmd_verify,
+};
+
+static const char *program = "vmactl";
+static const struct command *const *table = commands;
+static size_t nr_commands = NR_COMMANDS;
+
+static void take_name(const char *name)
+{
+	const char *slash = name ? strrchr(name, '/') : NULL;
+
+	if (!name || strcmp(slash ? slash + 1 : name, "vma") != 0)
+		return;
+	program = "vma";
+	table = vma_commands;
+	nr_commands = sizeof(vma_commands) / sizeof(vma_commands[0]);
+}
+
 /* One line, whatever is in it: paths and messages may hold control characters. */
 static void print_line(const char *prefix, const char *text)
 {
@@ -37,13 +60,14 @@ static void print_line(const char *prefix, const char *text)
 
 void complain(const char *fmt, ...)
 {
-	char text[8192];
+	char text[8192], prefix[64];
 	va_list args;
 
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	print_line("vmactl: ", text);
+	snprintf(prefix, sizeof(prefix), "%s: ", program);
+	print_line(prefix, text);
 }
 
 int usage_error(const struct command *cmd, const char *fmt, ...)
@@ -54,9 +78,9 @@ int usage_error(const struct command *cmd, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	snprintf(prefix, sizeof(prefix), "vmactl %s: ", cmd->name);
+	snprintf(prefix, sizeof(prefix), "%s %s: ", program, cmd->name);
 	print_line(prefix, text);
-	fprintf(stderr, "Try \"vmactl %s --help\".\n", cmd->name);
+	fprintf(stderr, "Try \"%s %s --help\".\n", program, cmd->name);
 	return EXIT_USAGE;
 }
 
@@ -74,34 +98,36 @@ int option_error(const struct command *cmd, int c, char **argv)
 
 static const struct command *find_command(const char *name)
 {
-	for (size_t i = 0; i < NR_COMMANDS; i++)
-		if (strcmp(commands[i]->name, name) == 0)
-			return commands[i];
+	for (size_t i = 0; i < nr_commands; i++)
+		if (strcmp(table[i]->name, name) == 0)
+			return table[i];
 	return NULL;
 }
 
 static int command_help(const struct command *cmd)
 {
-	printf("Usage: vmactl %s %s\n%s\n", cmd->name, cmd->usage, cmd->help);
+	printf("Usage: %s %s %s\n%s\n", program, cmd->name, cmd->usage, cmd->help);
 	return EXIT_OK;
 }
 
 static void general_help(FILE *to)
 {
-	fputs("Usage: vmactl COMMAND [ARGUMENT]...\n"
-	      "Backs up running virtual machines into VMA archives, and reads such archives.\n\n",
-	      to);
-	for (size_t i = 0; i < NR_COMMANDS; i++)
-		fprintf(to, "  %-10s%s\n", commands[i]->name, commands[i]->help);
-	fputs("\n\"vmactl help COMMAND\" tells more about one of them, \"vmactl --version\" the version.\n"
-	      "Exit codes: 0 done; 1 failed; 2 bad command line; 3 the archive is damaged or\n"
+	fprintf(to, "Usage: %s COMMAND [ARGUMENT]...\n%s\n\n", program,
+		table == commands ?
+		"Backs up running virtual machines into VMA archives, and reads such archives." :
+		"Reads and writes VMA archives: the commands of vmactl under another name.");
+	for (size_t i = 0; i < nr_commands; i++)
+		fprintf(to, "  %-10s%s\n", table[i]->name, table[i]->help);
+	fprintf(to, "\n\"%s help COMMAND\" tells more about one of them, \"%s --version\" the version.\n",
+		program, program);
+	fputs("Exit codes: 0 done; 1 failed; 2 bad command line; 3 the archive is damaged or\n"
 	      "incomplete; 4 the instant of the backup was lost; 5 interrupted by a signal.\n",
 	      to);
 }
 
 static int unknown_command(const char *name)
 {
-	complain("there is no command \"%s\"; \"vmactl --help\" lists them", name);
+	complain("there is no command \"%s\"; \"%s --help\" lists them", name, program);
 	return EXIT_USAGE;
 }
 
@@ -138,7 +164,7 @@ static int run(int argc, char **argv)
 	if (strcmp(argv[1], "help") == 0)
 		return help(argv[2]);
 	if (strcmp(argv[1], "--version") == 0) {
-		puts("vmactl " VERSION);
+		printf("%s " VERSION "\n", program);
 		return EXIT_OK;
 	}
 	cmd = find_command(argv[1]);
@@ -166,6 +192,7 @@ int main(int argc, char **argv)
 
 	if (!fill_standard_files())
 		return EXIT_FAILED;
+	take_name(argv[0]);
 	/* A reader that went away and a file that may not grow are errors, not deaths. */
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);

@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/fs.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -17,33 +19,38 @@
 #include "output/output.h"
 
 /*
- * Zeroes are collected up to so much before the kernel is asked to write them:
- * one request for many clusters, and yet none that can't be interrupted for long
- * where the device has no fast way to do it.
- */
-#define ZERO_RUN_MAX	(64ull << 20)
-
-/*
  * Who opens a device for a moment, as udev does to see what is on a new one, is not who
  * uses it. udev is done in milliseconds; a second is for busy hosts.
  */
 #define IN_USE_WAIT_MS	1000
 #define IN_USE_STEP_MS	50
 
+/* What O_DIRECT wants offsets, lengths and memory to be multiples of, at most. */
+#define DIRECT_ALIGN	4096u
+
+/* Ways to have zeroes, best first; what the target can't do is not tried again. */
+enum { ZERO_DEALLOCATE, ZERO_REQUEST, ZERO_WRITE };
+
 struct sink {
 	char *path;
 	struct output *output;	/* owns fd and the file's name; NULL: fd is ours */
 	int fd;
+	int direct;		/* the same with O_DIRECT; -1: none */
 	bool block_device;
-	bool touched;
-	bool no_zeroout;	/* the kernel said so */
-	uint64_t zero_start, zero_end;
+	bool overwrites;	/* what was there before is lost */
+	bool reads_zero;	/* where nothing was written yet */
+	/* Changed by any thread. */
+	atomic_bool touched;
+	atomic_bool no_direct;	/* the kernel said so */
+	atomic_int zero_by;
 };
 
 static void sink_free(struct sink *s)
 {
 	if (s->fd >= 0 && !s->output)
 		close(s->fd);
+	if (s->direct >= 0)
+		close(s->direct);
 	free(s->path);
 	free(s);
 }
@@ -60,6 +67,7 @@ static struct sink *sink_alloc(int fd, const char *path)
 	if (!s)
 		return NULL;
 	s->fd = fd;
+	s->direct = -1;
 	s->path = strdup(path);
 	if (!s->path) {
 		free(s);
@@ -79,6 +87,15 @@ static int set_size(const struct sink *s, uint64_t size, struct vma_error *err)
 			size, strerror(errno));
 }
 
+/* By its descriptor: the path may lead elsewhere by now. File systems may refuse. */
+static void open_direct(struct sink *s)
+{
+	char path[sizeof("/proc/self/fd/-2147483648")];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", s->fd);
+	s->direct = open(path, O_WRONLY | O_DIRECT | O_CLOEXEC);
+}
+
 int sink_new_file(struct sink **out, int fd, const char *path, uint64_t size, struct vma_error *err)
 {
 	struct sink *s = sink_alloc(fd, path);
@@ -93,6 +110,8 @@ int sink_new_file(struct sink **out, int fd, const char *path, uint64_t size, st
 		sink_free(s);
 		return ret;
 	}
+	s->reads_zero = true;
+	open_direct(s);
 	*out = s;
 	return 0;
 }
@@ -183,6 +202,7 @@ static int open_block_device(struct sink *s, uint64_t size, struct vma_error *er
 				"%s has %" PRIu64 " bytes, %" PRIu64 " are needed: enlarge it",
 				s->path, room, size);
 	s->block_device = true;
+	s->overwrites = true;
 	return 0;
 }
 
@@ -203,6 +223,7 @@ int sink_open(struct sink **out, const char *path, uint64_t size, struct vma_err
 		ret = output_open(&s->output, path, err);
 		if (!ret) {
 			s->fd = output_fd(s->output);
+			s->reads_zero = true;
 			ret = set_size(s, size, err);
 		}
 	}
@@ -210,21 +231,87 @@ int sink_open(struct sink **out, const char *path, uint64_t size, struct vma_err
 		sink_abort(s);
 		return ret;
 	}
+	open_direct(s);
 	*out = s;
 	return 0;
 }
 
-static int write_at(struct sink *s, const uint8_t *data, size_t len, uint64_t offset,
-		    struct vma_error *err)
+/* A file that was made for this, like a volume of a storage of files. */
+static int open_existing_file(struct sink *s, uint64_t *room, struct vma_error *err)
 {
-	s->touched = true;
+	struct stat st;
+
+	s->fd = open(s->path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+	if (s->fd < 0)
+		return vma_fail(err, -errno, "cannot open %s: %s", s->path, strerror(errno));
+	if (fstat(s->fd, &st) != 0 || !S_ISREG(st.st_mode))
+		return vma_fail(err, -EINVAL, "%s is neither a file nor a block device", s->path);
+	s->overwrites = true;
+	*room = st.st_size;
+	return 0;
+}
+
+int sink_open_existing(struct sink **out, const char *path, uint64_t size, struct vma_error *err)
+{
+	struct sink *s = sink_alloc(-1, path);
+	uint64_t room = 0;
+	struct stat st;
+	int ret;
+
+	if (!s)
+		return vma_fail(err, -ENOMEM, "out of memory");
+	if (stat(path, &st) != 0) {
+		ret = vma_fail(err, -errno, "cannot open %s: %s", path, strerror(errno));
+	} else if (S_ISBLK(st.st_mode)) {
+		ret = open_block_device(s, size, err);
+		if (!ret && ioctl(s->fd, BLKGETSIZE64, &room) != 0)
+			ret = vma_fail(err, -errno, "cannot tell the size of %s: %s", path,
+				       strerror(errno));
+	} else {
+		ret = open_existing_file(s, &room, err);
+	}
+	if (!ret && (room < size || room - size > SINK_MAX_SURPLUS))
+		ret = vma_fail(err, -EINVAL,
+			       "%s has %" PRIu64 " bytes, %" PRIu64 " are needed, and at most %u more",
+			       path, room, size, SINK_MAX_SURPLUS);
+	if (ret) {
+		sink_abort(s);
+		return ret;
+	}
+	open_direct(s);
+	*out = s;
+	return 0;
+}
+
+void sink_assume_zero(struct sink *s)
+{
+	s->reads_zero = true;
+}
+
+void sink_use_cache(struct sink *s)
+{
+	s->no_direct = true;
+}
+
+bool sink_reads_zero(const struct sink *s)
+{
+	return s->reads_zero;
+}
+
+/* ---- writing ---------------------------------------------------------- */
+
+static int write_by(struct sink *s, int fd, const uint8_t *data, size_t len, uint64_t offset)
+{
 	while (len) {
-		ssize_t n = pwrite(s->fd, data, len, offset);
+		ssize_t n = pwrite(fd, data, len, offset);
 
 		if (n < 0 && errno == EINTR)
 			continue;
+		/* A part of it may be written: the caller writes all of it in the other way. */
+		if (n < 0 && errno == EINVAL && fd == s->direct)
+			return -EINVAL;
 		if (n <= 0)
-			return write_failure(s, n ? -errno : -EIO, err);
+			return n ? -errno : -EIO;
 		data += n;
 		offset += n;
 		len -= n;
@@ -232,98 +319,91 @@ static int write_at(struct sink *s, const uint8_t *data, size_t len, uint64_t of
 	return 0;
 }
 
-static int write_zeroes(struct sink *s, uint64_t offset, uint64_t len, struct vma_error *err)
+int sink_write(struct sink *s, const void *data, size_t len, uint64_t offset,
+	       struct vma_error *err)
 {
-	static const uint8_t zeroes[VMA_CLUSTER_SIZE];
-	/* What is no whole block stays out: devices with large sectors refuse it. */
-	uint64_t range[2] = { offset, len - len % VMA_BLOCK_SIZE };
+	/* The end of a disk may be a part of a block. */
+	size_t whole = len - len % DIRECT_ALIGN;
+	const uint8_t *from = data;
 	int ret = 0;
 
 	s->touched = true;
-	if (range[1] && !s->no_zeroout) {
-		if (ioctl(s->fd, BLKZEROOUT, range) == 0) {
-			offset += range[1];
-			len -= range[1];
-		} else if (errno == EOPNOTSUPP || errno == EINVAL || errno == ENOTTY) {
-			s->no_zeroout = true;
+	if (s->direct >= 0 && !s->no_direct && whole) {
+		ret = write_by(s, s->direct, from, whole, offset);
+		if (ret == -EINVAL) {
+			s->no_direct = true;
+			ret = 0;
 		} else {
-			return write_failure(s, -errno, err);
+			from += whole;
+			offset += whole;
+			len -= whole;
 		}
 	}
+	if (!ret)
+		ret = write_by(s, s->fd, from, len, offset);
+	return ret ? write_failure(s, ret, err) : 0;
+}
+
+/* 1: done, 0: it can't. */
+static int zero_in_one(struct sink *s, int how, uint64_t offset, uint64_t len)
+{
+	uint64_t range[2] = { offset, len };
+	int ret;
+
+	if (how == ZERO_DEALLOCATE)
+		ret = fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, len);
+	else if (s->block_device)
+		ret = ioctl(s->fd, BLKZEROOUT, range);
+	else
+		return 0;
+	if (ret == 0)
+		return 1;
+	if (errno == EOPNOTSUPP || errno == EINVAL || errno == ENOTTY || errno == ENOSYS)
+		return 0;
+	return -errno;
+}
+
+int sink_zero(struct sink *s, uint64_t offset, uint64_t len, struct vma_error *err)
+{
+	static const uint8_t zeroes[VMA_CLUSTER_SIZE] __attribute__((aligned(DIRECT_ALIGN)));
+	/* What is no whole block stays out: devices with large sectors refuse it. */
+	uint64_t whole = len - len % VMA_BLOCK_SIZE;
+	int ret = 0;
+
+	if (s->reads_zero)
+		return 0;
+	s->touched = true;
+	for (int how = s->zero_by; whole && how < ZERO_WRITE && !ret; how++) {
+		ret = zero_in_one(s, how, offset, whole);
+		if (ret < 0)
+			return write_failure(s, ret, err);
+		if (ret) {
+			offset += whole;
+			len -= whole;
+		} else if (s->zero_by <= how) {
+			s->zero_by = how + 1;
+		}
+	}
+	ret = 0;
 	while (len && !ret) {
 		size_t n = len < sizeof(zeroes) ? len : sizeof(zeroes);
 
-		ret = write_at(s, zeroes, n, offset, err);
+		ret = sink_write(s, zeroes, n, offset, err);
 		offset += n;
 		len -= n;
 	}
 	return ret;
 }
 
-static int flush_zeroes(struct sink *s, struct vma_error *err)
-{
-	uint64_t start = s->zero_start, len = s->zero_end - s->zero_start;
-
-	s->zero_start = 0;
-	s->zero_end = 0;
-	return len ? write_zeroes(s, start, len, err) : 0;
-}
-
-static int collect_zeroes(struct sink *s, const struct vma_cluster *c, struct vma_error *err)
-{
-	int ret = 0;
-
-	if (s->zero_end != c->offset || s->zero_end - s->zero_start >= ZERO_RUN_MAX) {
-		ret = flush_zeroes(s, err);
-		s->zero_start = c->offset;
-	}
-	s->zero_end = c->offset + c->length;
-	return ret;
-}
-
-/* ---- writing ---------------------------------------------------------- */
-
-/* The stored blocks only, as few writes as there are runs of them. */
-static int write_runs(struct sink *s, const struct vma_cluster *c, struct vma_error *err)
-{
-	unsigned int i = 0;
-	int ret = 0;
-
-	while (i < VMA_BLOCKS_PER_CLUSTER && !ret) {
-		uint32_t start = i * VMA_BLOCK_SIZE, end;
-
-		if (!(c->mask & 1u << i)) {
-			i++;
-			continue;
-		}
-		while (i < VMA_BLOCKS_PER_CLUSTER && (c->mask & 1u << i))
-			i++;
-		end = i * VMA_BLOCK_SIZE;
-		if (end > c->length)
-			end = c->length;
-		ret = write_at(s, c->data + start, end - start, c->offset + start, err);
-	}
-	return ret;
-}
-
-int sink_write(struct sink *s, const struct vma_cluster *c, struct vma_error *err)
-{
-	if (!s->block_device)
-		return write_runs(s, c, err);
-	if (!c->mask)
-		return collect_zeroes(s, c, err);
-	return write_at(s, c->data, c->length, c->offset, err);
-}
-
 int sink_commit(struct sink *s, struct vma_error *err)
 {
-	int ret = flush_zeroes(s, err);
+	int ret = 0;
 
-	if (!ret && s->output) {
+	if (s->output) {
 		ret = output_commit(s->output, err);
 		s->fd = -1;
 		s->output = NULL;
-	} else if (!ret) {
+	} else {
 		if (fsync(s->fd) != 0)
 			ret = -errno;
 		if (close(s->fd) != 0 && !ret)
@@ -343,7 +423,7 @@ bool sink_abort(struct sink *s)
 
 	if (!s)
 		return false;
-	partly = s->block_device && s->touched;
+	partly = s->overwrites && s->touched;
 	if (s->output) {
 		output_abort(s->output);
 		s->output = NULL;

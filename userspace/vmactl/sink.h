@@ -3,7 +3,11 @@
  * sink: where the content of one device goes when it is extracted.
  *
  * A new file becomes sparse: what is all zero is never written. A block device
- * holds something already, so there zeroes are written too.
+ * holds something already, so there zeroes are made too: by deallocating where that
+ * gives zeroes, or by asking the kernel for them, or by writing them.
+ *
+ * Written past the page cache where that is possible: what is restored is not read
+ * again soon. Any number of threads may write; the rest is for one.
  */
 #ifndef SINK_H
 #define SINK_H
@@ -27,14 +31,30 @@ int sink_open(struct sink **s, const char *path, uint64_t size, struct vma_error
  */
 int sink_check_apart(const char *path, int fd, struct vma_error *err);
 
-int sink_write(struct sink *s, const struct vma_cluster *c, struct vma_error *err);
+/* How much larger than the disk sink_open_existing() takes: storages round up. */
+#define SINK_MAX_SURPLUS	(4u << 20)
+
+/* A block device as above, or a file that exists and is overwritten. */
+int sink_open_existing(struct sink **s, const char *path, uint64_t size, struct vma_error *err);
+
+/* It reads as zeroes already, as a new volume does: sink_zero() does nothing. */
+void sink_assume_zero(struct sink *s);
+bool sink_reads_zero(const struct sink *s);
+
+/* Through the page cache. */
+void sink_use_cache(struct sink *s);
+
+/* offset, and data in memory, are multiples of 4096; so is len but at the device's end. */
+int sink_write(struct sink *s, const void *data, size_t len, uint64_t offset,
+	       struct vma_error *err);
+int sink_zero(struct sink *s, uint64_t offset, uint64_t len, struct vma_error *err);
 
 /* All of it on disk, under its name; frees s unless it fails: then sink_abort() does. */
 int sink_commit(struct sink *s, struct vma_error *err);
 
 /*
  * Removes what sink_open() created; frees s. NULL is allowed. Returns whether
- * a block device is left overwritten in part.
+ * a block device, or a file that had existed, is left overwritten in part.
  */
 bool sink_abort(struct sink *s);
 

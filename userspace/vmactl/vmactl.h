@@ -37,6 +37,9 @@ void complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 int usage_error(const struct command *cmd, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* What is in an archive, as "vma list" prints it; cmd-list.c. */
+void print_listing(const struct vma_header *h);
+
 /* For getopt() with a ':' first in its string: c is ':' or '?'; returns EXIT_USAGE. */
 int option_error(const struct command *cmd, int c, char **argv);
 
