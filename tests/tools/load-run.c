@@ -294,7 +294,13 @@ static bool one_op(struct worker *w)
 
 	if (percent(w, w->o->flush_percent)) {
 		atomic_store(&w->tr->flight_since, now_ns());
-		err = fdatasync(d->fd) ? errno : 0;
+		for (;;) {
+			err = fdatasync(d->fd) ? errno : 0;
+			if (err != EIO || !w->o->retry)
+				break;
+			w->tr->retried++;
+			usleep(RETRY_US);
+		}
 		atomic_store(&w->tr->flight_since, 0);
 		w->tr->flushes++;
 		if (err) {

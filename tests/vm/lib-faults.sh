@@ -23,10 +23,10 @@ _faults_set() {
 	printf '%s\n' "$3" >"$_faults/${_faults_dir[$1]}/$2"
 }
 
-# Percent, and of how many calls one is looked at at all: so that about one of two
-# sessions gets through its setup (1000 pages, 100 objects) and meets a fault later.
-declare -A _faults_percent=([slab]=1 [page]=1 [usercopy]=1 [io]=1)
-declare -A _faults_interval=([slab]=2 [page]=20 [usercopy]=2 [io]=4)
+# Percent, and of how many calls one is looked at at all: so that some sessions get
+# through their setup and meet a fault later.
+declare -A _faults_percent=([slab]=1 [page]=3 [usercopy]=1 [io]=1)
+declare -A _faults_interval=([slab]=2 [page]=1 [usercopy]=1 [io]=4)
 
 # Where the module is: code of it that is on the stack makes a call fail.
 _faults_confine() {
