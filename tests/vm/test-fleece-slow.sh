@@ -6,9 +6,9 @@
 # needs: disks=2x256M timeout=900
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-fleece.sh"
-plan 40
+plan 39
 
-# Longer than a busy machine takes to look, milliseconds.
+# Longer than a write takes on a busy machine, milliseconds.
 SLOW=3000
 
 load_target
@@ -49,7 +49,6 @@ begin fleece break-snapshot
 check "$name: 8 writes" "$BURST" write $d 2 0 4096 8 $CHUNK
 cp "$WORK/out" "$WORK/burst"
 check "$name: do not wait for the fleece device" test "$(slowest burst 0)" -lt $SLOW
-check "$name: which is written meanwhile" field_above d copying 0
 complete "$name"
 
 name="slow, break-guest-write"
