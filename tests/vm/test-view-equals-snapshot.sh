@@ -76,7 +76,7 @@ for seed in "${seeds[@]}"; do
 	readers=()
 	for n in 0 1 0 1 0 1; do
 		python3 "$WORK/reader.py" $n "$seed${#readers[@]}" "$WORK/enough" \
-			>"$WORK/reader.${#readers[@]}" 2>&1 &
+			>"$WORK/reads.${#readers[@]}" 2>&1 &
 		readers+=($!)
 	done
 	sleep 6
@@ -87,7 +87,7 @@ for seed in "${seeds[@]}"; do
 		wait "$pid" || bad=$((bad + 1))
 	done
 	check_eq "seed $seed: six readers at once saw the snapshots" "$bad" 0
-	diag "reads by each: $(cat "$WORK"/reader.* | tr '\n' ' ')"
+	diag "reads by each: $(cat "$WORK"/reads.* | tr '\n' ' ')"
 	check "seed $seed: guests see their own writes" stop_load
 	check "seed $seed: both views equal the snapshots afterwards" bash -c \
 		'cmp /dev/mapper/v0 /dev/mapper/s0 && cmp /dev/mapper/v1 /dev/mapper/s1'
