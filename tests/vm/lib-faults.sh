@@ -25,8 +25,8 @@ _faults_set() {
 
 # Percent, and of how many calls one is looked at at all: so that some sessions get
 # through their setup and meet a fault later.
-declare -A _faults_percent=([slab]=1 [page]=3 [usercopy]=1 [io]=1)
-declare -A _faults_interval=([slab]=2 [page]=1 [usercopy]=1 [io]=4)
+declare -A _faults_percent=([slab]=1 [page]=2 [usercopy]=1 [io]=1)
+declare -A _faults_interval=([slab]=2 [page]=1 [usercopy]=4 [io]=4)
 
 # Where the module is: code of it that is on the stack makes a call fail.
 _faults_confine() {

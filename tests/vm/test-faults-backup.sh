@@ -16,18 +16,22 @@ GUESTLOAD=$BED_BUILD/tests/guestload
 VMAREAD=$BED_TOP/tests/oracle/vmaread.py
 # What is kept for the judge, which needs the load's log and so the load's end.
 KEPT=4
-# Seconds after which a backup of 40 MiB counts as hung: it is let go by cbw_timeout, 5 s.
+# Seconds after which a backup of 28 MiB counts as hung: it is let go by cbw_timeout, 5 s.
 HUNG=100
 kinds=('slab,page' usercopy io 'slab,page,usercopy,io')
 declare -A injected=([slab]=0 [page]=0 [usercopy]=0 [io]=0)
 
 load_target
-dm_create low0 "0 32768 linear /dev/vdb 0"
-dm_create low1 "0 40960 linear /dev/vdb 32768"
-vmabackup_on d0 /dev/vda 2 cbw_timeout 5000
-vmabackup_on d1 /dev/mapper/low0 4 cbw_timeout 5000 fleece /dev/mapper/low1
+dm_create low0 "0 24576 linear /dev/vda 0"
+dm_create fleece0 "0 24576 linear /dev/vda 24576"
+dm_create low1 "0 32768 linear /dev/vdb 0"
+dm_create fleece1 "0 40960 linear /dev/vdb 32768"
+dm_create spare "0 8192 linear /dev/vdb 73728"
+vmabackup_on d0 /dev/mapper/low0 4 cbw_timeout 5000 fleece /dev/mapper/fleece0
+vmabackup_on d1 /dev/mapper/low1 4 cbw_timeout 5000 fleece /dev/mapper/fleece1
 disks=(/dev/mapper/d0 /dev/mapper/d1)
-policies=(ring auto auto fleece)
+policies=(fleece auto ring fleece)
+errors=(break-snapshot break-guest-write)
 
 count_faults() {
 	local kind
@@ -48,14 +52,15 @@ done=0 kept=()
 for ((i = 0; i < rounds; i++)); do
 	what=${kinds[i % ${#kinds[@]}]}
 	policy=${policies[i / 2 % ${#policies[@]}]}
+	error=${errors[(i / 4 + i / 2 + i) % 2]}
 	where=
 	[ $((i % 8)) -lt 4 ] || [ "$what" != io ] || where=anywhere
 	faults_on "$what" $where
 	try timeout -k 5 "$HUNG" "$VMACTL" backup --disk a="${disks[0]}" --disk b="${disks[1]}" \
-		--slots 32 --policy "$policy" --output "$WORK/archive.$i"
+		--slots 32 --policy "$policy" --on-cbw-error "$error" --output "$WORK/archive.$i"
 	faults_off
 	count_faults "$what"
-	name="round $i, $what${where:+ anywhere}, policy $policy: it ends by itself"
+	name="round $i, $what${where:+ anywhere}, $policy, $error: it ends by itself"
 	case $status in
 	0)
 		ok "$name: done"
@@ -75,8 +80,8 @@ tables() {
 
 	for ((i = 0; i < 12; i++)); do
 		faults_on slab,usercopy
-		dmsetup create t --table "0 8192 vmabackup /dev/mapper/low1 2 chunk_size 256" &&
-			dmsetup reload t --table "0 8192 vmabackup /dev/mapper/low1" &&
+		dmsetup create t --table "0 8192 vmabackup /dev/mapper/spare 2 chunk_size 256" &&
+			dmsetup reload t --table "0 8192 vmabackup /dev/mapper/spare" &&
 			dmsetup resume t && dmsetup status t
 		faults_off
 		[ ! -e /dev/mapper/t ] || dmsetup remove --retry t || return
