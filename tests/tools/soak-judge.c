@@ -17,7 +17,7 @@
 #define FILL_PERCENT	"70"
 #define THREADS		"6"
 /* A write that takes longer hangs; actors are given longer, for they wait for writes. */
-#define LOAD_DEADLINE	"120"
+#define LOAD_DEADLINE	"400"
 
 /* --- the load --- */
 

@@ -24,8 +24,11 @@
 #define GUEST_SECTORS	(GUEST_MIB * SECTORS_MIB)
 /* Archives and images of a round, in memory until they are judged. */
 #define MAX_KEPT	10
-/* An actor or a process that takes longer hangs: four times the longest cbw_timeout. */
-#define HANG_SECONDS	180
+/*
+ * An actor or a process that takes longer hangs.  Far beyond the longest cbw_timeout: an
+ * emulated machine with the debug kernel, on a busy builder, gets a tenth of a processor.
+ */
+#define HANG_SECONDS	600
 
 /* What happened, in the order of printing. */
 #define COUNTS(X) \
