@@ -12,7 +12,6 @@ PLUGIN=$(realpath "$(dirname "$VMACTL")/../nbdkit/nbdkit-vma-plugin.so")
 }
 plan 39
 PATH=$PATH:/usr/sbin:/sbin
-filters=()
 
 # nbdkit itself has no sanitizers in it: the plugin's come first, and its leaks are its own.
 preload=
@@ -20,14 +19,27 @@ if grep -q __asan_init "$PLUGIN"; then
 	preload=$(gcc -print-file-name=libasan.so):$(gcc -print-file-name=libubsan.so)
 fi
 
-# serve COMMAND ARGUMENT...: COMMAND for "sh", with $uri, while nbdkit serves.
+# serve COMMAND ARGUMENT...: COMMAND for "sh", with $uri, while nbdkit serves. In the
+# foreground: with --run it forks, and a sanitizer's locks do not survive that.
 serve() {
-	local command=$1
+	local command=$1 status=0 server
 
 	shift
-	LD_PRELOAD=$preload ASAN_OPTIONS=detect_leaks=0 nbdkit -U - "${filters[@]}" \
-		"$PLUGIN" "$@" \
-		--run "unset LD_PRELOAD; export uri unixsocket; $command"
+	rm -f socket pid
+	LD_PRELOAD=$preload ASAN_OPTIONS=detect_leaks=0 nbdkit -f -U "$PWD/socket" -P pid \
+		"$PLUGIN" "$@" &
+	server=$!
+	while [ ! -s pid ]; do
+		if ! kill -0 $server 2>"$OUT.kill"; then
+			wait $server || status=$?
+			return $status
+		fi
+		sleep 0.02
+	done
+	unixsocket=$PWD/socket uri="nbd+unix:///?socket=$PWD/socket" sh -c "$command" || status=$?
+	kill $server
+	wait $server || [ $status -ne 0 ] || status=99
+	return $status
 }
 
 # serves STATUS NAME COMMAND ARGUMENT...: one test point.

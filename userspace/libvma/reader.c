@@ -25,6 +25,7 @@ struct vma_reader {
 	struct vma_header *header;
 	struct cluster_set *sets[256];	/* by dev_id; NULL: not in use */
 	uint64_t position;		/* bytes of the stream so far */
+	uint64_t extents;		/* so far */
 
 	uint64_t extent_at;		/* where the extent in memory began */
 	uint8_t extent[VMA_EXTENT_HEADER];
@@ -129,6 +130,7 @@ static int read_extent(struct vma_reader *r, struct vma_error *err)
 		if ((size_t)got == size) {
 			r->next = 0;
 			r->used = 0;
+			r->extents++;
 			return 1;
 		}
 	}
@@ -228,4 +230,9 @@ int vma_reader_finish(struct vma_reader *r, struct vma_error *err)
 	if (!r->ended)
 		return vma_fail(err, -EINVAL, "the archive was not read to its end");
 	return cluster_sets_complete(r->sets, r->header, err);
+}
+
+void vma_reader_stats(const struct vma_reader *r, struct vma_reader_stats *stats)
+{
+	*stats = (struct vma_reader_stats){ .extents = r->extents, .bytes = r->position };
 }

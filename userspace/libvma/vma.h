@@ -164,6 +164,13 @@ int vma_reader_next(struct vma_reader *r, struct vma_cluster *c, struct vma_erro
 
 /* After vma_reader_next() gave 0: -ENODATA naming device and offset if clusters are missing. */
 int vma_reader_finish(struct vma_reader *r, struct vma_error *err);
+
+/* So far: extents, and bytes of the stream. */
+struct vma_reader_stats {
+	uint64_t extents;
+	uint64_t bytes;
+};
+void vma_reader_stats(const struct vma_reader *r, struct vma_reader_stats *stats);
 void vma_reader_free(struct vma_reader *r);
 
 #endif /* VMA_H */

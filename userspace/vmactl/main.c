@@ -15,7 +15,7 @@
 
 static const struct command *const commands[] = {
 	&cmd_backup, &cmd_status, &cmd_create, &cmd_list, &cmd_config, &cmd_verify, &cmd_extract,
-	&cmd_index, &cmd_cat,
+	&cmd_info, &cmd_index, &cmd_cat,
 };
 
 #define NR_COMMANDS	(sizeof(commands) / sizeof(commands[0]))

@@ -28,7 +28,7 @@ struct command {
 extern const struct command cmd_backup, cmd_status;			/* need the kernel */
 extern const struct command cmd_create;
 extern const struct command cmd_list, cmd_config, cmd_verify, cmd_extract; /* archives */
-extern const struct command cmd_index, cmd_cat;		/* any place of archives */
+extern const struct command cmd_info, cmd_index, cmd_cat;	/* any place of archives */
 
 /* Prints "vmactl: ..." and a newline on stderr. */
 void complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
