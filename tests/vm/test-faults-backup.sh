@@ -17,7 +17,7 @@ VMAREAD=$BED_TOP/tests/oracle/vmaread.py
 # What is kept for the judge, which needs the load's log and so the load's end.
 KEPT=4
 # Seconds after which a backup of 28 MiB counts as hung: it is let go by cbw_timeout, 5 s.
-HUNG=100
+HUNG=200
 kinds=('slab,page' usercopy io 'slab,page,usercopy,io')
 declare -A injected=([slab]=0 [page]=0 [usercopy]=0 [io]=0)
 
