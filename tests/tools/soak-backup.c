@@ -214,12 +214,13 @@ static void sort_end(int status, unsigned int mask, const char *archive, const c
 }
 
 /* Waits, and does to it what was drawn; its status. */
-static int watch(pid_t pid, uint64_t started)
+static int watch(int actor, pid_t pid, uint64_t started)
 {
 	uint64_t kill_at = UINT64_MAX, stop_at = UINT64_MAX, resume_at = UINT64_MAX, ms;
 	bool told = false;
 	int status;
 
+	shared->actor[actor].child = pid;
 	if (percent(KILL_PERCENT))
 		kill_at = below(whole_ms + 1);
 	else if (percent(STOP_PERCENT))
@@ -227,8 +228,10 @@ static int watch(pid_t pid, uint64_t started)
 	for (;;) {
 		pid_t done = waitpid(pid, &status, WNOHANG);
 
-		if (done == pid)
+		if (done == pid) {
+			shared->actor[actor].child = 0;
 			return status;
+		}
 		if (done < 0 && errno != EINTR)
 			die("wait: %s", strerror(errno));
 		ms = (now_ns() - started) / 1000000;
@@ -270,7 +273,7 @@ static void one_backup(int actor, uint64_t nr)
 	choose_args(&a, mask, archive, summary);
 	doing(actor, "a backup of disks %#x", mask);
 	count(N_BACKUPS, 1);
-	status = watch(start(a.argv, output), started);
+	status = watch(actor, start(a.argv, output), started);
 	idle(actor);
 	sort_end(status, mask, archive, summary, output);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == VMACTL_OK)

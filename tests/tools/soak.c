@@ -36,6 +36,7 @@ struct shared *shared;
 struct config config;
 static uint64_t rng;
 static pid_t parent;
+static pid_t actors[NR_ACTORS];
 
 static const char usage[] =
 "usage: soak --seed N --seconds N --vmactl PATH --guestload PATH --vmaread PATH --work DIR\n"
@@ -286,6 +287,21 @@ static pid_t start_actor(int actor)
 	_exit(0);
 }
 
+/* What the tasks of a process are doing, in the kernel. */
+static void tell_process(int pid)
+{
+	char command[160];
+
+	if (!pid)
+		return;
+	snprintf(command, sizeof(command),
+		 "for t in /proc/%d/task/*; do cat $t/comm $t/stack; grep State $t/status; done >&2",
+		 pid);
+	fprintf(stderr, "soak: process %d:\n", pid);
+	if (system(command))
+		fprintf(stderr, "soak: it is gone\n");
+}
+
 /* Nothing can be done about it, but it can be told who and where. */
 static void report_hang(int actor)
 {
@@ -293,6 +309,8 @@ static void report_hang(int actor)
 	char name[24], line[512];
 
 	problem("actor %d hangs: %s", actor, shared->actor[actor].doing);
+	tell_process(actors[actor]);
+	tell_process(shared->actor[actor].child);
 	for (unsigned int d = 0; d < NR_DISKS; d++) {
 		disk_name(name, "", d);
 		dm_status(name, line, sizeof(line));
@@ -300,6 +318,7 @@ static void report_hang(int actor)
 	}
 	if (fd >= 0 && write(fd, "w", 1) != 1)
 		fprintf(stderr, "soak: no list of those who wait\n");
+	/* The bed ends what is left; it is there to be looked at until then. */
 	_exit(1);
 }
 
@@ -315,7 +334,6 @@ static void look_for_hangs(void)
 
 static void play(uint64_t until)
 {
-	pid_t actors[NR_ACTORS];
 	int left = NR_ACTORS, status;
 
 	shared->stop = false;

@@ -94,6 +94,7 @@ struct shared {
 	struct {
 		char doing[96];
 		_Atomic uint64_t since;		/* ns; 0: nothing that may hang */
+		_Atomic int child;		/* a program that it waits for, or 0 */
 	} actor[NR_ACTORS];
 	pthread_mutex_t disk_lock[NR_DISKS];
 	/* Only the disturber changes these. */
