@@ -174,6 +174,11 @@ static void sort_end(int status, unsigned int mask, const char *archive, const c
 		count(N_KILLS, 1);
 		return;
 	}
+	/* Told to stop before it listens. */
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGINT) {
+		count(N_INTERRUPTED, 1);
+		return;
+	}
 	if (!WIFEXITED(status)) {
 		problem("vmactl ended by signal %d: %s", WTERMSIG(status), text);
 		return;
