@@ -91,15 +91,15 @@ serves 1 "writes are refused" 'qemu-io -f raw -c "write 0 512" "$uri"' good.vma 
 # --- compressed, large enough for several frames, several connections at once ---
 
 {
-	openssl enc -aes-128-ctr -nosalt -K 0123 -iv 00 -in /dev/zero 2>/dev/null | head -c 7M || :
-	head -c 5M /dev/zero
-	seq 1 900000
+	openssl enc -aes-128-ctr -nosalt -K 0123 -iv 00 -in /dev/zero 2>/dev/null | head -c 2M || :
+	head -c 2M /dev/zero
+	seq 1 300000
 	head -c 512 /dev/zero
 } >disk.raw
 truncate -s %512 disk.raw
 "$VMACTL" create big.vma a=disk.raw
 "$VMACTL" create big.vma.zst a=disk.raw
-python3 "$CLI_DIR/seekable.py" big.vma small.vma.zst 30000
+python3 "$CLI_DIR/seekable.py" big.vma small.vma.zst 200000
 for archive in big.vma big.vma.zst small.vma.zst; do
 	serves 0 "$archive" "$copy disk.raw" $archive
 	serves 0 "by four connections, with little memory" \
