@@ -3,7 +3,8 @@
  * vmactl create: an archive of disks that nobody uses, as "vma create" makes it.
  *
  * Threads read ahead, an extent's worth of clusters at a time; this one puts them into
- * extents in order, and hands these to the encoder, which has threads of its own.
+ * extents in order, and hands these to the encoder, which has threads of its own. What
+ * lies in a hole does not wait for its turn: archives have clusters in any order.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -17,6 +18,7 @@
 
 #include "codec/codec.h"
 #include "codec/pipeline.h"
+#include "libvma/header.h"
 #include "libvma/text.h"
 #include "output/output.h"
 #include "vmactl/config-file.h"
@@ -154,42 +156,78 @@ struct cursor {
 	uint64_t offset;
 };
 
-static void read_ahead(struct create *c, struct cursor *at)
-{
-	while (at->disk < c->nr_disks && pipeline_next(c->pipeline) >= 0) {
-		struct range *r = &c->ranges[pipeline_next(c->pipeline)];
-		struct disk *d = &c->disks[at->disk];
-		uint64_t left = source_size(d->source) - at->offset;
-
-		r->disk = d;
-		r->offset = at->offset;
-		r->len = left < SOURCE_RANGE ? left : SOURCE_RANGE;
-		at->offset += r->len;
-		if (at->offset == source_size(d->source)) {
-			at->disk++;
-			at->offset = 0;
-		}
-		pipeline_submit(c->pipeline);
-	}
-}
-
 /* One extent of one range, also when that is not full. */
 static int put_range(struct create *c, const struct range *r, struct vma_error *err)
 {
+	struct vma_writer_stats before, after;
 	unsigned int n = (r->len + VMA_CLUSTER_SIZE - 1) / VMA_CLUSTER_SIZE;
 	struct iovec *iov;
 	int iovcnt, ret;
 
+	vma_writer_stats(c->writer, &before);
 	for (unsigned int i = 0; i < n; i++) {
-		const uint8_t *data = r->buf + (size_t)i * VMA_CLUSTER_SIZE;
+		const uint8_t *data = NULL;
 
+		if (r->there[i])
+			data = r->buf + (size_t)i * VMA_CLUSTER_SIZE;
 		ret = vma_writer_add(c->writer, r->disk->dev_id, r->offset / VMA_CLUSTER_SIZE + i,
-				     r->there[i] ? data : NULL, err);
+				     data, err);
 		if (ret < 0)
 			return ret;
 	}
 	vma_writer_take(c->writer, &iov, &iovcnt);
-	return encoder_write(c->encoder, iov, iovcnt, err);
+	ret = encoder_write(c->encoder, iov, iovcnt, err);
+	if (ret)
+		return ret;
+	vma_writer_stats(c->writer, &after);
+	r->disk->data += after.data_bytes - before.data_bytes;
+	c->done += r->len;
+	show_progress(c);
+	return 0;
+}
+
+static bool is_hole(const struct range *r)
+{
+	/* A machine's memory has to be in order. */
+	return strcmp(r->disk->name, VMA_VMSTATE) != 0 &&
+	       source_is_hole(r->disk->source, r->offset, r->len);
+}
+
+static struct range next_range(const struct create *c, struct cursor *at)
+{
+	struct disk *d = &c->disks[at->disk];
+	uint64_t left = source_size(d->source) - at->offset;
+	struct range r = { .disk = d, .offset = at->offset };
+
+	r.len = left < SOURCE_RANGE ? left : SOURCE_RANGE;
+	at->offset += r.len;
+	if (at->offset == source_size(d->source)) {
+		at->disk++;
+		at->offset = 0;
+	}
+	return r;
+}
+
+static int read_ahead(struct create *c, struct cursor *at, struct vma_error *err)
+{
+	while (at->disk < c->nr_disks && pipeline_next(c->pipeline) >= 0) {
+		struct range *job = &c->ranges[pipeline_next(c->pipeline)];
+		struct range r = next_range(c, at);
+		int ret;
+
+		if (is_hole(&r)) {
+			ret = put_range(c, &r, err);
+			if (ret)
+				return ret;
+			if (stop_requested(c->stop_fd))
+				return 0;
+			continue;
+		}
+		r.buf = job->buf;
+		*job = r;
+		pipeline_submit(c->pipeline);
+	}
+	return 0;
 }
 
 static int copy(struct create *c, struct vma_error *err)
@@ -204,28 +242,22 @@ static int copy(struct create *c, struct vma_error *err)
 	}
 	ret = pipeline_new(&c->pipeline, READERS, RANGES, read_range, c, err);
 	while (!ret) {
-		struct vma_writer_stats before, after;
-		struct range *r;
 		int job;
 
 		if (stop_requested(c->stop_fd))
 			return vma_fail(err, -EINTR, "interrupted by a signal");
-		read_ahead(c, &at);
-		job = pipeline_oldest(c->pipeline, true);
-		if (job < 0)
-			break;
-		r = &c->ranges[job];
-		vma_writer_stats(c->writer, &before);
-		ret = pipeline_result(c->pipeline, err);
-		if (!ret)
-			ret = put_range(c, r, err);
+		ret = read_ahead(c, &at, err);
 		if (ret)
 			break;
-		vma_writer_stats(c->writer, &after);
-		r->disk->data += after.data_bytes - before.data_bytes;
-		c->done += r->len;
+		job = pipeline_oldest(c->pipeline, true);
+		if (job < 0 && at.disk == c->nr_disks)
+			break;
+		if (job < 0)
+			continue;
+		ret = pipeline_result(c->pipeline, err);
+		if (!ret)
+			ret = put_range(c, &c->ranges[job], err);
 		pipeline_retire(c->pipeline);
-		show_progress(c);
 	}
 	return ret ? ret : vma_writer_finish(c->writer, err);
 }

@@ -195,6 +195,13 @@ static bool next_data(const struct source *s, uint64_t offset, uint64_t end, uin
 	return true;
 }
 
+bool source_is_hole(const struct source *s, uint64_t offset, size_t len)
+{
+	uint64_t from, to;
+
+	return !next_data(s, offset, offset + len, &from, &to);
+}
+
 int source_read(const struct source *s, uint64_t offset, size_t len, uint8_t *buf, bool *there,
 		struct vma_error *err)
 {

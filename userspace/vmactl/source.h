@@ -28,6 +28,9 @@ uint64_t source_size(const struct source *s);
 /* Refuses a source that fd, a file being written, is or lies on. */
 int source_check_apart(const struct source *s, int fd, struct vma_error *err);
 
+/* Whether all of it lies in a hole. */
+bool source_is_hole(const struct source *s, uint64_t offset, size_t len);
+
 /*
  * Reads len bytes (up to SOURCE_RANGE) at a multiple of the cluster size. there[i]: whether
  * cluster i of them is in buf; if not it lies in a hole, and reads as zeroes.
