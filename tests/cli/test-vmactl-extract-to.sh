@@ -3,7 +3,7 @@
 # "extract ARCHIVE --to NAME=PATH": each disk to a place of its own, none forgotten.
 # Block devices need root: tests/vm/test-extract-block-device.sh.
 . "$(dirname "$0")/lib.sh"
-plan 40
+plan 41
 
 make_good_archive good.vma want
 vmactl 0 "two disks to two files" extract good.vma --to drive-scsi0=one --to drive-virtio1=two
@@ -58,6 +58,8 @@ rm -r equals.vma equals.want one two=2
 # --- places ---
 
 echo precious >one
+vmactl 2 "zero where no disk goes" extract good.vma --to drive-scsi0=one --skip drive-virtio1 \
+	--zeroed drive-scsi7
 vmactl 1 "a file that exists" extract good.vma --to drive-scsi0=one --skip drive-virtio1
 stderr_has "is named" "one exists"
 check "and kept" test "$(cat one)" = precious
