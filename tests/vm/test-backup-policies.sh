@@ -102,7 +102,8 @@ burst writes write $d 2 0 4096 $WRITES $CHUNK
 check "$name: some writes fail" grep -q " EIO " "$WORK/writes"
 check "$name: none before its time" test "$(quickest writes EIO)" -ge 499
 ends "$name" 0
-check_eq "$name: vmactl counts them" "$(told guest_writes_failed)" "$(grep -c ' EIO ' "$WORK/writes")"
+check_eq "$name: vmactl counts them" "$(told guest_writes_failed)" \
+	"$(grep -c ' EIO ' "$WORK/writes")"
 check_eq "$name: and knows what it was told" "$(told on_cbw_error)" break-guest-write
 exact "$name"
 
