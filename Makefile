@@ -130,6 +130,11 @@ soak:
 	@VMAB_TEST_SOAK_SECONDS=$$(($(MINUTES) * 60)) VMAB_TEST_SEED=$(SEED) \
 		VMAB_TEST_TIMEOUT=$$(($(MINUTES) * 60 + $(SOAK_SPARE))) \
 		TESTS=soak-everything $(TOP)/tests/run debug
+SECONDS := 60
+#: make fuzz             each fuzz target for SECONDS=60; what it finds is in build/fuzz/found
+fuzz:
+	+@$(MAKE) --no-print-directory -C $(TOP)/tests/fuzz OUT=$(VMAB_BUILD)/fuzz
+	@$(TOP)/tests/fuzz/run $(SECONDS)
 #: make demo             shows a backup of a busy disk, from nothing
 demo: setup
 	+@$(MAKE) --no-print-directory modules userspace test-tools
@@ -172,7 +177,7 @@ install-dkms:
 clean:
 	rm -rf $(VMAB_BUILD)
 
-.PHONY: all help setup links modules sparse userspace userspace-san test-tools
+.PHONY: fuzz all help setup links modules sparse userspace userspace-san test-tools
 .PHONY: unit check-vm check check-kernels bench-stall long-exact long-view long-kill soak style vm-shell
 .PHONY: demo install install-userspace install-dkms clean
 .PHONY: debug-kernel check-debug coverage check-faults
