@@ -10,24 +10,22 @@ PLUGIN=$(realpath "$(dirname "$VMACTL")/../nbdkit/nbdkit-vma-plugin.so")
 	echo "1..0 # SKIP built without nbdkit's headers"
 	exit 4
 }
+# Preloaded, its locks hang in libraries of nbdkit's; test-archive has the threads.
+if grep -q __asan_init "$PLUGIN"; then
+	echo "1..0 # SKIP nbdkit has no sanitizers in it"
+	exit 4
+fi
 plan 39
 PATH=$PATH:/usr/sbin:/sbin
 
-# nbdkit itself has no sanitizers in it: the plugin's come first, and its leaks are its own.
-preload=
-if grep -q __asan_init "$PLUGIN"; then
-	preload=$(gcc -print-file-name=libasan.so):$(gcc -print-file-name=libubsan.so)
-fi
-
 # serve COMMAND ARGUMENT...: COMMAND for "sh", with $uri, while nbdkit serves. In the
-# foreground: with --run it forks, and a sanitizer's locks do not survive that.
+# foreground: it is there to be ended, and ends with a status of its own.
 serve() {
 	local command=$1 status=0 server
 
 	shift
 	rm -f socket pid
-	LD_PRELOAD=$preload ASAN_OPTIONS=detect_leaks=0 nbdkit -f -U "$PWD/socket" -P pid \
-		"$PLUGIN" "$@" &
+	nbdkit -f -U "$PWD/socket" -P pid "$PLUGIN" "$@" &
 	server=$!
 	while [ ! -s pid ]; do
 		if ! kill -0 $server 2>"$OUT.kill"; then
