@@ -18,7 +18,7 @@
 #define AGAIN_PERCENT	15
 #define PAUSE_MS	4000
 /* Milliseconds between two bursts of messages out of turn, at most, and how many. */
-#define MESSAGES_PAUSE	6000
+#define MESSAGES_PAUSE	15000
 #define MESSAGES_BURST	8
 
 static void *buffer[2];
