@@ -4,7 +4,7 @@
 # large enough and not in use, and says so when one is left overwritten in part.
 # needs: disks=1x64M+1x64M,sector=4096+1x32M timeout=300
 . "$BED_TOP/tests/vm/lib.sh"
-plan 43
+plan 47
 
 mkvma() {
 	python3 "$BED_TOP/tests/cli/mkvma.py" "$@"
@@ -48,6 +48,16 @@ fill /dev/vdb
 check "a device with sectors of 4 KiB" "$VMACTL" extract "$WORK/a.vma" --to a=/dev/vdb
 echo 3 >/proc/sys/vm/drop_caches
 same "with sectors of 4 KiB it has the content" /dev/vdb
+
+# Said to read as zeroes already: then only the clusters with data are written.
+fill /dev/vda
+before=$(disk_sectors_written /dev/vda)
+check "a device that is said to be zero" "$VMACTL" extract "$WORK/a.vma" --to a=/dev/vda --zeroed a
+echo 3 >/proc/sys/vm/drop_caches
+check "gets its data" cmp -n 65536 -i $((502 * 65536)) /dev/vda "$WORK/want/disk-a.raw"
+check "and no zeroes" test "$(head -c $((100 * 65536)) /dev/vda | tr -d '\252' | wc -c)" = 0
+check_eq "of one cluster and seven blocks of others" \
+	$(($(disk_sectors_written /dev/vda) - before)) $(((16 + 5 + 1 + 1) * 8))
 
 fill /dev/vda
 zstd -q "$WORK/a.vma" -o "$WORK/a.vma.zst"
