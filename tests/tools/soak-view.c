@@ -171,7 +171,8 @@ static void unlink_images(const struct kept *k)
 
 static void one_view(int actor, uint64_t nr)
 {
-	unsigned int mask = 1 + (unsigned int)below(percent(50) ? 2 : 3), armed = 0, made = 0, whole = 0;
+	unsigned int mask = 1 + (unsigned int)below(percent(50) ? 2 : 3);
+	unsigned int armed = 0, made = 0, whole = 0;
 	struct kept k = { .view = true };
 	bool together;
 	char path[160];
