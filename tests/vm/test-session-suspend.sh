@@ -8,11 +8,10 @@
 plan 27
 
 load_target
-modprobe dm-delay
 size=$(blockdev --getsz /dev/vda)
 vmabackup_on d0 /dev/vda
-# Writes take their time here, so that a suspend has something to wait for.
-dm_create slow "0 $size delay /dev/vdb 0 0 /dev/vdb 0 4000"
+# Writes hang here when told to, so that a suspend has something to wait for.
+dm_create slow "0 $size linear /dev/vdb 0"
 vmabackup_on d1 /dev/mapper/slow
 tools=$BED_BUILD/tests
 
@@ -56,6 +55,8 @@ two_written() {
 	written 1 && written 2
 }
 wait_for 60 two_written
+at_exit "dmsetup resume slow"
+dmsetup suspend slow
 write_chunk /dev/mapper/d1 1
 write_chunk /dev/mapper/d1 3
 check "one write is held, another is slow" wait_for 20 held_now d1 1
@@ -66,6 +67,7 @@ kill -TERM "$suspend"
 check_wait "the suspend is interrupted" "$suspend" 143
 check "the write is held again" wait_for 20 held_now d1 1
 check "and the session armed" state_is d1 armed
+dmsetup resume slow
 release_hold
 check "no write has failed" wait_for 60 written 3
 check "neither the slow one" wait_for 60 written 1
