@@ -42,7 +42,7 @@ count_faults() {
 }
 
 "$GUESTLOAD" --seed "$seed" --fill-percent 70 --threads 4 --stop-file "$WORK/stop" \
-	--discard-percent 3 --zero-percent 3 --deadline 240 --retry --verify --pause-us 2000 \
+	--discard-percent 3 --zero-percent 3 --deadline 240 --retry --verify --pause-us 15000 \
 	--ready-file "$WORK/ready" --log "$WORK/log" "${disks[@]}" >"$WORK/load" 2>&1 &
 load=$!
 at_exit "kill $load 2>/dev/null || true"
