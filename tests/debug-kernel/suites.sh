@@ -10,7 +10,7 @@ DEBUG_SOME='bed-loads target- session-one-instant session-suspend session-timeou
 # How long the soak takes there, in seconds.
 SOAK_SECONDS=180
 # The whole run should take less than an hour. What has to fit when this begins, in
-# minutes: a build of that kernel (15 to 20 on 2 cores), those tests (8 seen).
+# minutes: a build of that kernel (15 to 20 on 2 cores), those tests.
 CHECK_MINUTES=60
 DEBUG_BUILD_MINUTES=25
 DEBUG_TESTS_MINUTES=20

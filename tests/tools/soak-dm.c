@@ -75,7 +75,7 @@ int dm_suspend(const char *name, bool noflush)
 	return run(t);
 }
 
-int dm_resume(const char *name, bool noflush)
+static int try_resume(const char *name, bool noflush)
 {
 	struct dm_task *t = task(DM_DEVICE_RESUME, name);
 
@@ -83,6 +83,17 @@ int dm_resume(const char *name, bool noflush)
 	if (noflush)
 		dm_task_no_flush(t);
 	return run(t);
+}
+
+int dm_resume(const char *name, bool noflush)
+{
+	int r = try_resume(name, noflush);
+
+	/*
+	 * The kernel says so, too, when somebody else resumes it between its look at the
+	 * device and its resume.  A table that was loaded is lost then.
+	 */
+	return r == -EINVAL ? try_resume(name, noflush) : r;
 }
 
 int dm_remove(const char *name)
