@@ -15,6 +15,8 @@ plan $((${#seeds[@]} * ${#policies[@]} * 9))
 # Slots of the slowed reader: so few that guests soon find none, and what it reads per second.
 SLOW_SLOTS=48
 SLOW_BYTES=12M
+# What guests write to: they can outrun the reader, and something has to be left to FETCH.
+GUEST_BYTES=$((44 << 20))
 
 load_target
 in_memory f0 48M
@@ -47,7 +49,8 @@ for seed in "${seeds[@]}"; do
 		name="seed $seed, $policy"
 		slow=()
 		[ "$policy" = ring ] || slow=(--bwlimit "$SLOW_BYTES")
-		start_load "$seed" /dev/mapper/d0 /dev/mapper/d1 -- --fill-percent 80 --threads 8 \
+		start_load "$seed" /dev/mapper/d0 /dev/mapper/d1 -- --use "$GUEST_BYTES" \
+			--fill-percent 80 --threads 8 \
 			--discard-percent 3 --zero-percent 3 --log "$WORK/log"
 		freeze 0 1
 		check "$name: backup" "$VMACTL" backup --disk a=/dev/mapper/d0 --disk b=/dev/mapper/d1 \
@@ -59,7 +62,8 @@ for seed in "${seeds[@]}"; do
 			a=/dev/mapper/s0 b=/dev/mapper/s1
 		"$VMAREAD" extract "$WORK/archive" "$WORK/images" >/dev/null
 		check "$name: the load's log says that it is from one instant" "$GUESTLOAD" check \
-			--log "$WORK/log" "$WORK/images/disk-a.raw" "$WORK/images/disk-b.raw"
+			--use "$GUEST_BYTES" --log "$WORK/log" "$WORK/images/disk-a.raw" \
+			"$WORK/images/disk-b.raw"
 		check "$name: all destinations were used" used "$policy"
 		diag "$name: $(<"$WORK/out")"
 		check "$name: nothing is left on the fleece devices" wait_for "$SETTLE" takes_nothing f0
