@@ -55,7 +55,9 @@
  *	VMABACKUP_POLICY_RING	a slot, delivered at once.  Slots in reserve are
  *				kept for this.  Without a free one the write waits.
  *	VMABACKUP_POLICY_FLEECE	the disk's fleece device.  A slot is used on the
- *				way, VMABACKUP_SPILL_SLOTS are kept for it.
+ *				way, VMABACKUP_SPILL_SLOTS are kept for it.  A
+ *				chunk that FETCH passes meanwhile is delivered
+ *				from there.
  *	VMABACKUP_POLICY_AUTO	a slot while one is free, else the fleece device.
  *
  * A disk without a fleece device in its table line is treated as with
@@ -80,8 +82,9 @@
  * chunk to the fleece device is held until the chunk is there; under the other
  * one only until it is in memory.
  *
- * Either way, a discard that waits for too long is dropped (it is advisory, and
- * answered with success), FETCH's own read error breaks the session, and so does
+ * Either way, a discard that has waited for 10 seconds, or for cbw_timeout if that
+ * is less, is dropped (it is advisory, and answered with success), FETCH's own
+ * read error breaks the session, and so does
  * the loss of a disk, or a suspend while a write waits for a slot and none came
  * free for VMABACKUP_SUSPEND_GRACE_MS.  A suspend without flush gives waiting
  * writes back to device-mapper; their time starts anew afterwards.
