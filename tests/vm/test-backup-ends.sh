@@ -144,8 +144,11 @@ check_out "names disk and offset" 'disk b \(/dev/mapper/d1\) at offset 33554432:
 check_eq "and leaves nothing" "$(find "$WORK" -name 'x.vma*')" ""
 
 # --- in the window: d0 is suspended while the suspend of d1 waits for slow I/O ---
+# Long enough for a slow kernel to look around in it, less than the watchdog's 20 s.
+window_ms=$((6000 * ${BED_SLOWNESS:-1}))
+[ $window_ms -le 14000 ] || window_ms=14000
 modprobe dm-delay
-dm_create slow "0 $sectors delay /dev/vdb 0 6000"
+dm_create slow "0 $sectors delay /dev/vdb 0 $window_ms"
 dm_create d2 "0 $sectors vmabackup /dev/mapper/slow"
 in_window() {
 	dd if=/dev/zero of=/dev/mapper/d2 bs=4k count=1 oflag=direct status=none &
