@@ -26,12 +26,16 @@ void vmab_slots_destroy(struct vmab_slots *slots);
 /* mmap: read-only, shared, not inherited by fork.  mmap_lock held for writing. */
 int vmab_slots_mmap(struct vmab_slots *slots, struct vm_area_struct *vma);
 
-/* May FETCH have a slot, and is one free for a guest's chunk to stay in? */
+/*
+ * May FETCH have a slot?  The reserve is for chunks that stay where they are, so it
+ * does not count what only copies to a fleece device may take.
+ */
 static inline bool vmab_slots_for_fetch(const struct vmab_slots *slots)
 {
-	return slots->nr_free > max(slots->reserve, slots->spill);
+	return slots->nr_free > min(slots->reserve + slots->spill, slots->nr - 1);
 }
 
+/* Is one free for a guest's chunk to stay in? */
 static inline bool vmab_slots_for_ring(const struct vmab_slots *slots)
 {
 	return slots->nr_free > slots->spill;
