@@ -13,6 +13,8 @@ struct decoder {
 	const struct decompressor *decompressor;	/* NULL: bytes pass through */
 	void *state;
 	struct input in;
+	bool go_on;
+	bool lost;		/* the end is one of damage, which is to be told */
 	int failed;		/* the first failure stays */
 	struct vma_error failure;
 };
@@ -103,6 +105,8 @@ ssize_t decoder_read(void *decoder, void *buf, size_t len, struct vma_error *err
 	struct decoder *d = decoder;
 	ssize_t ret;
 
+	if (d->failed == -EBADMSG && d->go_on)
+		return 0;
 	if (d->failed)
 		return vma_fail(err, d->failed, "%s", d->failure.text);
 	if (d->decompressor)
@@ -111,7 +115,29 @@ ssize_t decoder_read(void *decoder, void *buf, size_t len, struct vma_error *err
 		ret = read_plain(d, buf, len, &d->failure);
 	if (ret < 0) {
 		d->failed = ret;
-		return vma_fail(err, d->failed, "%s", d->failure.text);
+		d->lost = ret == -EBADMSG && d->go_on;
+		return d->lost ? 0 : vma_fail(err, d->failed, "%s", d->failure.text);
 	}
 	return ret;
+}
+
+void decoder_go_on(struct decoder *d)
+{
+	d->go_on = true;
+	if (d->decompressor && d->decompressor->go_on)
+		d->decompressor->go_on(d->state);
+}
+
+int decoder_loss(void *decoder, struct vma_loss *loss)
+{
+	struct decoder *d = decoder;
+
+	if (!d->lost)
+		return d->decompressor && d->decompressor->loss ?
+			       d->decompressor->loss(d->state, loss) : 0;
+	/* All from there on, wherever that is. */
+	d->lost = false;
+	*loss = (struct vma_loss){ .end = UINT64_MAX, .bytes = VMA_LOSS_UNKNOWN,
+				   .what = d->failure };
+	return 1;
 }

@@ -18,6 +18,12 @@ struct decompressor {
 	/* As vma_read_fn. */
 	ssize_t (*read)(void *state, uint8_t *buf, size_t len, struct vma_error *err);
 	void (*close)(void *state);
+	/*
+	 * Go on behind damage, from the beginning; then loss is a vma_loss_fn. NULL: it
+	 * can't, and the first damage is all that can be told.
+	 */
+	void (*go_on)(void *state);
+	int (*loss)(void *state, struct vma_loss *loss);
 };
 
 extern const struct decompressor decompressor_zstd, decompressor_gzip, decompressor_lzo;

@@ -140,6 +140,36 @@ void vma_writer_stats(const struct vma_writer *w, struct vma_writer_stats *stats
  */
 typedef ssize_t (*vma_read_fn)(void *ctx, void *buf, size_t len, struct vma_error *err);
 
+/*
+ * What a stream that goes on behind damage could not give. The stream's own bytes (frames,
+ * members, blocks) and not the archive's are what is known here.
+ */
+#define VMA_LOSS_UNKNOWN	UINT64_MAX
+
+struct vma_loss {
+	/*
+	 * Of the file, as it is stored: the first damaged byte, and the first one behind;
+	 * 0 and UINT64_MAX if that can't be told.
+	 */
+	uint64_t begin, end;
+	/*
+	 * How many bytes of the stream are missing at this place; VMA_LOSS_UNKNOWN if that
+	 * can't be told. 0: none, only what goes with them (a checksum, a seek table) is
+	 * not as written.
+	 */
+	uint64_t bytes;
+	struct vma_error what;		/* without begin and end */
+};
+
+/*
+ * Called after a read that gave fewer bytes than it was asked for: 1 if the stream lost
+ * something at this very place, which *loss then tells, and reading goes on behind it; 0
+ * at the end. Losses in a row, and one at the end (a cut), come one by one. In a stream that goes
+ * on, damage is never an error of the read function: only what has nothing to do with the
+ * content of the file is (-EIO, -ENOMEM, -EINTR).
+ */
+typedef int (*vma_loss_fn)(void *ctx, struct vma_loss *loss);
+
 struct vma_reader;
 
 struct vma_cluster {
