@@ -3,7 +3,7 @@
 # "create" archives images as they are, under every compression, and its archives are good
 # for others: the tests' own reader, and the decompressors themselves.
 . "$(dirname "$0")/lib.sh"
-plan 71
+plan 91
 
 oracle() {
 	python3 "$CLI_DIR/../oracle/vmaread.py" "$@" >"$OUT" 2>"$ERR"
@@ -66,6 +66,33 @@ vmactl 0 "an image that is no multiple of 512" create f.vma vmstate=odd
 vmactl 0 "is filled up" extract f.vma state
 truncate -s 1024 odd
 check "with zeroes" cmp odd state/vmstate.bin
+
+# --- with an index ---
+
+for suffix in "" .zst; do
+	vmactl 0 "with an index" create --index -c qemu-server.conf "i.vma$suffix" a=sparse b=dense
+	check "which is there at once" test -s "i.vma$suffix.idx"
+	mv "i.vma$suffix.idx" written.idx
+	vmactl 0 "an index made afterwards" index "i.vma$suffix"
+	check "is the same" cmp written.idx "i.vma$suffix.idx"
+	rm "i.vma$suffix"
+	vmactl 0 "in place of the index of an archive that is gone" create --index \
+		"i.vma$suffix" a=dense
+	check "it is that of the new one" test \
+		"$("$VMACTL" info --json "i.vma$suffix" | jq -r .index)" = beside
+done
+printf 'mine' >j.vma.idx
+status=0
+"$VMACTL" create --index j.vma a=dense >"$OUT" 2>"$ERR" || status=$?
+check "what is no index is in the way, which is no failure" test "$status" -eq 0
+check "but one warning" grep -qc "^vmactl: warning: the archive gets no index: j.vma.idx exists" "$ERR"
+check "and stays" test "$(cat j.vma.idx)" = mine
+vmactl 0 "the archive is good" verify j.vma
+vmactl 2 "gzip has no index" create --index k.vma.gz a=dense
+vmactl 2 "nor has a pipe" create --index - a=dense
+vmactl 1 "no index of an archive that fails" create --index k.vma a=dense a=sparse
+check "is left" test -z "$(find . -name 'k.vma*' -o -name '*.tmp-*')"
+rm -rf i.vma* j.vma*
 
 # --- pipes ---
 

@@ -4,7 +4,7 @@
 # slots, large chunks, pipes, compression, a limit; judged by the independent reader.
 # needs: disks=1x64M+1x3M+1x1M,sector=4096 timeout=300
 . "$BED_TOP/tests/vm/lib.sh"
-plan 31
+plan 32
 
 read_archive() {
 	python3 "$BED_TOP/tests/oracle/vmaread.py" "$@"
@@ -51,10 +51,12 @@ check "and no extent is nearly empty without need" \
 rm "$WORK/two.vma"
 
 check "five slots are enough" "$VMACTL" backup "${three[@]}" --slots 5 --compress zstd:1 \
-	--output "$WORK/z.vma.zst"
+	--index --output "$WORK/z.vma.zst"
 check "also compressed" read_archive compare -q <(zstd -qdc "$WORK/z.vma.zst") "${same[@]}"
 check "vmactl reads it compressed" "$VMACTL" verify "$WORK/z.vma.zst"
-rm "$WORK/z.vma.zst"
+check_eq "and the index made with it fits" "$("$VMACTL" info --json "$WORK/z.vma.zst" | jq -r .index)" \
+	beside
+rm "$WORK/z.vma.zst" "$WORK/z.vma.zst.idx"
 
 to_pipe() {
 	"$VMACTL" backup "${three[@]}" --output - --progress | cat >"$WORK/p.vma"

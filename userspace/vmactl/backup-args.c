@@ -204,6 +204,9 @@ static int parse_option(struct backup *b, int c, struct vma_error *err)
 	case 'p':
 		b->opt.progress = true;
 		return 0;
+	case 'i':
+		b->opt.index = true;
+		return 0;
 	case 'S':
 		b->opt.suspended = true;
 		return 0;
@@ -247,6 +250,7 @@ int backup_parse(struct backup *b, int argc, char **argv)
 		{ "drop-discards", no_argument, NULL, 'D' },
 		{ "progress", no_argument, NULL, 'p' },
 		{ "suspended", no_argument, NULL, 'S' },
+		{ "index", no_argument, NULL, 'i' },
 		{ "json-summary", required_argument, NULL, 'j' },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -271,6 +275,8 @@ int backup_parse(struct backup *b, int argc, char **argv)
 	}
 	if (b->opt.summary && !strcmp(b->opt.summary, b->opt.output))
 		return usage_error(&cmd_backup, "the summary would replace the archive");
+	if (b->opt.index && index_out_allowed(b->opt.output, b->opt.codec.kind, &err))
+		return usage_error(&cmd_backup, "%s", err.text);
 	if (check_names(b, &err))
 		return usage_error(&cmd_backup, "%s", err.text);
 	return EXIT_OK;

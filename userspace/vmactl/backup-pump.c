@@ -70,6 +70,7 @@ static int flush_extent(struct pump *p, struct vma_error *err)
 
 	n = vma_writer_take(p->b->writer, &iov, &iovcnt);
 	if (n > 0) {
+		index_out_extent(p->b->index, iov, iovcnt);
 		r = encoder_write(p->b->encoder, iov, iovcnt, err);
 		if (r)
 			return r;

@@ -23,6 +23,7 @@
 #include "devices/window.h"
 #include "output/output.h"
 #include "session/session.h"
+#include "vmactl/index-out.h"
 #include "vmactl/progress.h"
 
 /*
@@ -53,6 +54,7 @@ struct backup_options {
 	uint32_t cbw_timeout_ms;	/* 0: as the disks' table lines say */
 	bool drop_discards;
 	bool progress;
+	bool index;
 	bool suspended;			/* the disks are, by whoever called us */
 };
 
@@ -107,6 +109,7 @@ struct backup {
 	struct vma_writer *writer;
 	struct output *output;
 	struct encoder *encoder;
+	struct index_out *index;	/* NULL: none */
 	struct session *session;
 	struct window *window;
 	unsigned int nr_slots;

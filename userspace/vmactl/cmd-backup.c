@@ -240,6 +240,8 @@ static int write_header(struct backup *b, struct vma_error *err)
 	iov.iov_len = len;
 	r = encoder_write(b->encoder, &iov, 1, err);
 	free(buf);
+	if (!r && b->opt.index)
+		b->index = index_out_open(b->opt.output, b->header, iov.iov_len);
 	return r;
 }
 
@@ -314,6 +316,10 @@ static int transfer(struct backup *b, struct vma_error *err)
 	b->result.archive_bytes = output_bytes(b->output);
 	r = output_commit(b->output, err);
 	b->output = NULL;
+	if (!r) {
+		index_out_commit(b->index, b->result.archive_bytes);
+		b->index = NULL;
+	}
 	return r;
 }
 
@@ -332,6 +338,8 @@ static void discard_output(struct backup *b)
 		b->result.archive_bytes = output_bytes(b->output);
 	encoder_free(b->encoder);
 	b->encoder = NULL;
+	index_out_abort(b->index);
+	b->index = NULL;
 	output_abort(b->output);
 	b->output = NULL;
 }
@@ -438,7 +446,7 @@ const struct command cmd_backup = {
 		 "[--compress none|zstd[:LEVEL]] [--bwlimit RATE[K|M|G]] [--slots N] "
 		 "[--policy auto|ring|fleece] [--on-cbw-error break-snapshot|break-guest-write] "
 		 "[--cbw-timeout SECONDS] [--drop-discards] [--suspended] "
-		 "[--progress] [--json-summary FILE]",
+		 "[--index] [--progress] [--json-summary FILE]",
 	.help = "Backs up disks that are in use, exact as of one instant, into a VMA archive.",
 	.run = run,
 };

@@ -22,6 +22,7 @@
 #include "libvma/text.h"
 #include "output/output.h"
 #include "vmactl/config-file.h"
+#include "vmactl/index-out.h"
 #include "vmactl/source.h"
 #include "vmactl/stop.h"
 #include "vmactl/vmactl.h"
@@ -60,6 +61,7 @@ struct create {
 	bool verbose;
 	struct codec_options codec;
 	bool codec_given;
+	bool with_index;
 	struct disk *disks;
 	unsigned int nr_disks;
 	struct config *configs;
@@ -69,6 +71,7 @@ struct create {
 	struct vma_writer *writer;
 	struct output *output;
 	struct encoder *encoder;
+	struct index_out *index;	/* NULL: none */
 	struct pipeline *pipeline;
 	struct range ranges[RANGES];	/* by job */
 	int stop_fd;
@@ -135,6 +138,8 @@ static int write_header(struct create *c, struct vma_error *err)
 	iov.iov_base = buf;
 	ret = encoder_write(c->encoder, &iov, 1, err);
 	free(buf);
+	if (!ret && c->with_index)
+		c->index = index_out_open(c->archive, c->header, iov.iov_len);
 	return ret;
 }
 
@@ -176,6 +181,7 @@ static int put_range(struct create *c, const struct range *r, struct vma_error *
 			return ret;
 	}
 	vma_writer_take(c->writer, &iov, &iovcnt);
+	index_out_extent(c->index, iov, iovcnt);
 	ret = encoder_write(c->encoder, iov, iovcnt, err);
 	if (ret)
 		return ret;
@@ -292,6 +298,19 @@ static int open_output(struct create *c, struct vma_error *err)
 	return ret;
 }
 
+static int commit(struct create *c, struct vma_error *err)
+{
+	uint64_t bytes = output_bytes(c->output);
+	int ret = output_commit(c->output, err);
+
+	c->output = NULL;
+	if (!ret) {
+		index_out_commit(c->index, bytes);
+		c->index = NULL;
+	}
+	return ret;
+}
+
 static int write_archive(struct create *c, struct vma_error *err)
 {
 	int ret = open_all(c, err);
@@ -309,11 +328,7 @@ static int write_archive(struct create *c, struct vma_error *err)
 		ret = encoder_finish(c->encoder, err);
 	if (!ret && stop_requested(c->stop_fd))
 		ret = vma_fail(err, -EINTR, "interrupted by a signal");
-	if (!ret) {
-		ret = output_commit(c->output, err);
-		c->output = NULL;
-	}
-	return ret;
+	return ret ? ret : commit(c, err);
 }
 
 static void print_summary(const struct create *c)
@@ -334,6 +349,7 @@ static void clean_up(struct create *c)
 {
 	pipeline_free(c->pipeline);
 	encoder_free(c->encoder);
+	index_out_abort(c->index);
 	output_abort(c->output);
 	vma_writer_free(c->writer);
 	vma_header_free(c->header);
@@ -406,6 +422,7 @@ static int parse(struct create *c, int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "compress", required_argument, NULL, 'z' },
+		{ "index", no_argument, NULL, 'i' },
 		{ 0 },
 	};
 	struct vma_error err;
@@ -433,6 +450,9 @@ static int parse(struct create *c, int argc, char **argv)
 			if (codec_parse(optarg, &c->codec, &err))
 				code = usage_error(&cmd_create, "%s", err.text);
 			break;
+		case 'i':
+			c->with_index = true;
+			break;
 		default:
 			code = option_error(&cmd_create, o, argv);
 		}
@@ -450,6 +470,8 @@ static int parse(struct create *c, int argc, char **argv)
 		code = usage_error(&cmd_create, "give what to put in: NAME=PATH or -c FILE");
 	if (code == EXIT_OK && !c->codec_given)
 		c->codec.kind = codec_of_path(c->archive);
+	if (code == EXIT_OK && c->with_index && index_out_allowed(c->archive, c->codec.kind, &err))
+		code = usage_error(&cmd_create, "%s", err.text);
 	return code;
 }
 
@@ -476,7 +498,7 @@ static int run(int argc, char **argv)
 
 const struct command cmd_create = {
 	.name = "create",
-	.usage = "ARCHIVE [-v] [--compress CODEC] [-c FILE]... [-d [format=raw:]NAME=PATH]... [NAME=PATH]...",
+	.usage = "ARCHIVE [-v] [--compress CODEC] [--index] [-c FILE]... [-d [format=raw:]NAME=PATH]... [NAME=PATH]...",
 	.help = "Makes an archive of image files or block devices that are not in use.",
 	.run = run,
 };
