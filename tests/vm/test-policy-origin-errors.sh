@@ -6,7 +6,7 @@
 # needs: disks=2x256M timeout=900
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-fleece.sh"
-plan 54
+plan 58
 
 load_target
 piece disk /dev/vda 0 16384
@@ -65,6 +65,25 @@ for policy in ring fleece auto; do
 	check "$name: as it was" cmp "$WORK/before" "$WORK/image"
 	over "$name"
 done
+
+name="two errors"
+begin auto break-snapshot
+dmesg -C
+behave origin fail 0
+check "$name: no write fails" "$BURST" write $d 2 $((3 * CHUNK)) 4096 8 $CHUNK
+first=$(reason d)
+dmsetup load d --table "0 16384 linear /dev/mapper/disk 0"
+dmsetup suspend --noflush --nolockfs d
+dmsetup resume d
+session_end
+check_eq "$name: the reader is told the first one" \
+	"$session_status $(session_said reason) $(session_said error) $(session_said error_offset)" \
+	"1 2 5 $((${first##* } * 512))"
+check_eq "$name: the log has one" "$(dmesg | grep -c 'backup session broken')" 1
+check "$name: the same" \
+	grep -q "could not be read (disk 0, offset $((${first##* } * 512)), error 5)" <(dmesg)
+behave origin 0 0
+disk d /dev/mapper/origin 2 fleece /dev/mapper/store
 
 name="FETCH, break-guest-write"
 begin auto break-guest-write
