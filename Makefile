@@ -121,6 +121,12 @@ long-kill:
 bench-stall: setup
 	+@$(MAKE) --no-print-directory modules userspace test-tools
 	@$(TOP)/tests/bench/stall
+#: make bench-archive    archive commands beside dd and zstd: SIZE=8G, RUNS=5, SPARSE=2T
+bench-archive:
+	+@$(MAKE) --no-print-directory userspace test-tools
+	@$(TOP)/tests/bench/archive $(VMAB_BUILD) $(VMAB_BUILD)/bench
+	@$(TOP)/tests/bench/archive-report.py $(VMAB_BUILD)/bench/archive.json | \
+		tee $(VMAB_BUILD)/bench/archive.txt
 #: make soak             everything at once, at random, for MINUTES=30, by SEED, on the debug kernel
 MINUTES ?= 30
 # For what it judges, and a round that has begun when time is up.
@@ -178,6 +184,6 @@ clean:
 	rm -rf $(VMAB_BUILD)
 
 .PHONY: fuzz all help setup links modules sparse userspace userspace-san test-tools
-.PHONY: unit check-vm check check-kernels bench-stall long-exact long-view long-kill soak style vm-shell
+.PHONY: unit check-vm check check-kernels bench-stall bench-archive long-exact long-view long-kill soak style vm-shell
 .PHONY: demo install install-userspace install-dkms clean
 .PHONY: debug-kernel check-debug coverage check-faults
