@@ -21,8 +21,11 @@ written. With DIR, the files that extracting the archive has to give are made th
     poke AT HEX             bytes of the archive, after all checksums
     append HEX              bytes after the end
     cut N                   drops bytes from the end
+    drop AT N               drops bytes at a place of the archive
+    sums                    extents from here on carry sums of their data
 """
 
+import ctypes
 import hashlib
 import os
 import struct
@@ -45,8 +48,16 @@ def with_sum(data, at):
     return data
 
 
+def xxh3(data):
+    func = ctypes.CDLL("libxxhash.so.0").XXH3_64bits
+    func.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
+    func.restype = ctypes.c_uint64
+    return func(data, len(data))
+
+
 class Archive:
     def __init__(self):
+        self.sums = False
         self.ctime = 0
         self.configs = []
         self.devices = {}
@@ -69,7 +80,8 @@ class Archive:
             self.disks[int(number)] = bytearray(int(size))
 
     def do_extent(self):
-        self.extents.append({"infos": [], "data": [], "count": None, "patches": []})
+        self.extents.append({"infos": [], "data": [], "count": None, "patches": [],
+                             "sums": self.sums})
 
     def current(self):
         if not self.extents:
@@ -99,7 +111,7 @@ class Archive:
 
     def do_zeroes(self, dev, first, last):
         for number in range(int(first), int(last) + 1):
-            if len(self.current()["infos"]) == 59:
+            if len(self.current()["infos"]) == (58 if self.sums else 59):
                 self.do_extent()
             self.do_zero(dev, number)
 
@@ -117,6 +129,12 @@ class Archive:
 
     def do_append(self, data):
         self.tail.append(("append", 0, bytes.fromhex(data)))
+
+    def do_drop(self, at, count):
+        self.tail.append(("drop", int(at), bytes(int(count))))
+
+    def do_sums(self):
+        self.sums = True
 
     def do_cut(self, count):
         self.tail.append(("cut", int(count), b""))
@@ -147,12 +165,29 @@ class Archive:
         return with_sum(whole, 32)
 
     @staticmethod
+    def add_sums(head, data):
+        at, sums = 0, b""
+        for i in range(58):
+            mask, _, dev = struct.unpack_from(">HBB", head, 40 + 8 * i)
+            if not dev:
+                continue
+            size = bin(mask).count("1") * BLOCK
+            sums += struct.pack(">Q", xxh3(data[at:at + size]))
+            head[40 + 8 * i + 2] = sums[-1]
+            at += size
+        total = xxh3(sums)
+        struct.pack_into(">HBBI", head, 40 + 8 * 58, total >> 32 & 0xFFFF, 0x58, 0,
+                         total & 0xFFFFFFFF)
+
+    @staticmethod
     def extent_bytes(extent):
         count = len(extent["data"]) if extent["count"] is None else extent["count"]
         head = bytearray(512)
         struct.pack_into(">4sHH16s", head, 0, b"VMAE", 0, count, UUID)
         for i, info in enumerate(extent["infos"]):
             struct.pack_into(">Q", head, 40 + 8 * i, info)
+        if extent["sums"]:
+            Archive.add_sums(head, b"".join(extent["data"]))
         for at, data in extent["patches"]:
             head[at:at + len(data)] = data
         return bytes(with_sum(head, 24)) + b"".join(extent["data"])
@@ -166,6 +201,8 @@ class Archive:
                 data[at:at + len(extra)] = extra
             elif what == "append":
                 data += extra
+            elif what == "drop":
+                del data[at:at + len(extra)]
             else:
                 del data[-at:]
         return data

@@ -6,6 +6,7 @@ The archives are put together here, byte by byte, by a builder that knows nothin
 reader.  Prints TAP; exit status 1 if anything failed.
 """
 
+import ctypes
 import gzip
 import hashlib
 import json
@@ -96,6 +97,26 @@ class Builder:
         for h, data, md5 in self.extents:
             out += bytes(fix_md5(h, 24) if md5 else h) + data
         return out + self.tail
+
+
+def add_sums(b, tag=0x58):
+    """As Documentation/vma-checksums.rst has it."""
+    xxh3 = ctypes.CDLL("libxxhash.so.0").XXH3_64bits
+    xxh3.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
+    xxh3.restype = ctypes.c_uint64
+    for h, data, _ in b.extents:
+        at, sums = 0, b""
+        for i in range(58):
+            info, = struct.unpack_from(">Q", h, 40 + 8 * i)
+            if not info >> 32 & 0xFF:
+                continue
+            size = bin(info >> 48).count("1") * 4096
+            sums += xxh3(data[at:at + size], size).to_bytes(8, "big")
+            h[40 + 8 * i + 2] = sums[-1]
+            at += size
+        total = xxh3(sums, len(sums))
+        struct.pack_into(">HBBI", h, 40 + 8 * 58, total >> 32 & 0xFFFF, tag, 0,
+                         total & 0xFFFFFFFF)
 
 
 def blocks(*letters):
@@ -247,7 +268,7 @@ class Good(Base):
         self.assertEqual(j["order"], [["drive-scsi1", 1, 1], ["drive-scsi0", 2, 1],
                                       ["drive-scsi0", 0, 2], ["drive-scsi1", 0, 1]])
         self.assertEqual(j["extents"], {"count": 3, "empty": 1, "full": 0,
-                                        "unused_blockinfo": 56 + 57 + 59})
+                                        "unused_blockinfo": 56 + 57 + 59, "summed": 0})
 
     def test_no_devices(self):
         b = Builder([("a.conf", b"x")], [])
@@ -283,6 +304,49 @@ class Good(Base):
         r = self.run_tool("extract", self.write("a.vma", b.build()), self.path("out"))
         self.assertEqual(r.returncode, 0)
         self.assertEqual(os.listdir(self.path("out")), ["vmstate.bin"])
+
+
+class Sums(Base):
+    def check(self, b, *extra):
+        return self.run_tool("check", *extra, self.write("a.vma", b.build()))
+
+    def refused(self, b, *words):
+        r = self.check(b)
+        self.assertEqual(r.returncode, 1)
+        for word in words:
+            self.assertIn(word, r.stderr)
+
+    def test_good(self):
+        b = good()
+        add_sums(b)
+        r = self.check(b)
+        self.assertEqual((r.returncode, r.stderr), (0, b""))
+        self.assertIn(b"2 with sums", r.stdout)
+
+    def test_changed_data(self):
+        b = good()
+        add_sums(b)
+        b.extents[0][1] = b.extents[0][1][:4097] + b"X" + b.extents[0][1][4098:]
+        self.refused(b, b"differs from its sum: cluster 1 of device drive-scsi1")
+
+    def test_changed_sum(self):
+        b = good()
+        add_sums(b)
+        b.extents[1][0][40 + 8 * 58 + 7] ^= 1
+        self.refused(b, b"which cluster's can't be told")
+
+    def test_missing_sum(self):
+        b = good()
+        add_sums(b)
+        h = b.extents[1][0]
+        h[40 + 8 * 58:] = bytes(8)
+        self.refused(b, b"sum of the extent's data is missing")
+
+    def test_other_tag(self):
+        b = good()
+        add_sums(b, 0x59)
+        self.refused(b, b"reserved byte of a blockinfo")
+        self.assertEqual(self.check(b, "--lenient").returncode, 0)
 
 
 class Compare(Base):

@@ -12,6 +12,7 @@ or gzip, which is recognised by its first bytes.
 """
 
 import argparse
+import ctypes
 import hashlib
 import json
 import os
@@ -30,6 +31,8 @@ HEADER_MAX_WRITTEN = 524288     # official writers stay within this
 HEADER_MAX_READ = 64 << 20      # above every table that 512 blobs of 64 KiB can need
 EXTENT_HEADER = 512
 EXTENT_SLOTS = 59
+SUM_SLOT = 58                   # the blockinfo that may hold a sum of the data
+SUM_TAG = 0x58
 MAX_DEV = 254
 PIPE_SIZE = 1 << 20             # fewer wakeups between the decompressor and us
 VMSTATE = "vmstate"
@@ -63,6 +66,22 @@ def md5(*parts):
     for p in parts:
         h.update(p)
     return h.digest()
+
+
+def load_xxh3():
+    """XXH3_64bits(bytes) of the C library: any Python has ctypes, hardly any an xxhash."""
+    try:
+        func = ctypes.CDLL("libxxhash.so.0").XXH3_64bits
+    except (OSError, AttributeError) as e:
+        raise UsageError(f"libxxhash is needed to check this archive: {e}") from None
+    func.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
+    func.restype = ctypes.c_uint64
+
+    def xxh3(data):
+        data = bytes(data)
+        return func(data, len(data))
+
+    return xxh3
 
 
 # --- where the bytes come from ------------------------------------------------------------
@@ -316,6 +335,8 @@ class Archive:
         self.configs = []       # (name, content)
         self.devices = {}       # dev_id -> Device
         self.extents_seen = 0
+        self.extents_summed = 0
+        self.xxh3 = None
         self.read_header()
 
     def rule(self, what, offset):
@@ -505,6 +526,8 @@ class Archive:
             raise VmaError("uuid of the extent is not the archive's", offset + 8)
 
         entries = []
+        sum_bytes = []
+        kept_sum = self.kept_sum(offset, head)
         unused = 0
         blocks = 0
         for i, info in enumerate(struct.unpack_from(f">{EXTENT_SLOTS}Q", head, 40)):
@@ -513,11 +536,14 @@ class Archive:
             dev_id = info >> 32 & 0xFF
             cluster = info & 0xFFFFFFFF
             if not dev_id:
+                if i == SUM_SLOT and kept_sum is not None:
+                    continue
                 if info:
                     self.rule("unused blockinfo is not zero", where)
                 unused += 1
                 continue
-            if info >> 40 & 0xFF:
+            sum_bytes.append(info >> 40 & 0xFF)
+            if info >> 40 & 0xFF and kept_sum is None:
                 self.rule("reserved byte of a blockinfo is not 0", where)
             dev = self.devices.get(dev_id)
             if dev is None:
@@ -540,9 +566,39 @@ class Archive:
             raise VmaError(f"block_count {block_count} but {blocks} mask bits are set",
                            offset + 6)
         data = self.read(blocks * BLOCK, "data of an extent")
+        if kept_sum is not None:
+            self.check_sums(offset, entries, data, sum_bytes, kept_sum)
+            self.extents_summed += 1
         extent = Extent(offset, entries, data, unused)
         self.check_tails(extent)
         return extent
+
+    def kept_sum(self, offset, head):
+        """The 48 bits that the last blockinfo holds, or None; all extents have them, or none."""
+        info, = struct.unpack_from(">Q", head, 40 + 8 * SUM_SLOT)
+        if info >> 32 & 0xFF or info >> 40 & 0xFF != SUM_TAG:
+            if self.extents_summed:
+                raise VmaError("the sum of the extent's data is missing", offset)
+            return None
+        if self.extents_seen and not self.extents_summed:
+            self.rule("a sum of the extent's data that extents before it lack", offset)
+        return info >> 48 << 32 | info & 0xFFFFFFFF
+
+    def check_sums(self, offset, entries, data, sum_bytes, kept_sum):
+        """One XXH3 per cluster, of which 8 bits are kept, and of all of these one with 48."""
+        if self.xxh3 is None:
+            self.xxh3 = load_xxh3()
+        sums = []
+        wrong = []
+        for (dev, cluster, mask, place), kept in zip(entries, sum_bytes):
+            value = self.xxh3(data[place:place + popcount(mask) * BLOCK])
+            sums.append(value)
+            if value & 0xFF != kept:
+                wrong.append(f"cluster {cluster} of device {dev.name}")
+        total = self.xxh3(struct.pack(f">{len(sums)}Q", *sums)) & (1 << 48) - 1
+        if wrong or total != kept_sum:
+            raise VmaError("the extent's data differs from its sum: " +
+                           (", ".join(wrong) or "which cluster's can't be told"), offset)
 
     def check_tails(self, extent):
         """The last block's part past the end of the device holds nothing."""
@@ -566,7 +622,8 @@ def cmd_check(args):
         pass
     if not args.quiet:
         print(f"ok: {len(archive.devices)} devices, {len(archive.configs)} configs, "
-              f"{archive.extents_seen} extents, {archive.pos} bytes")
+              f"{archive.extents_seen} extents, {archive.extents_summed} with sums, "
+              f"{archive.pos} bytes")
 
 
 def cmd_list(args):
@@ -710,7 +767,7 @@ def cmd_stats(args):
                for dev in archive.devices.values()}
     last = {}
     order = []
-    extents = {"count": 0, "empty": 0, "full": 0, "unused_blockinfo": 0}
+    extents = {"count": 0, "empty": 0, "full": 0, "unused_blockinfo": 0, "summed": 0}
     for extent in archive.extents():
         extents["count"] += 1
         extents["unused_blockinfo"] += extent.unused
@@ -731,6 +788,7 @@ def cmd_stats(args):
                 order[-1][2] += 1
             else:
                 order.append([dev.name, cluster, 1])
+    extents["summed"] = archive.extents_summed
     result = {"bytes": archive.pos, "header_size": archive.header_size, "extents": extents,
               "devices": list(per_dev.values()), "order": order}
     if args.json:

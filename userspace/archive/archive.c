@@ -53,7 +53,7 @@ static int open_archive(struct archive *a, const char *path, size_t cache, struc
 	if (ret)
 		return ret;
 	cursor.stream = a->stream;
-	return vma_header_read(&a->header, cursor_read, &cursor, err);
+	return vma_header_read(&a->header, cursor_read, &cursor, NULL, err);
 }
 
 /* ---- the index -------------------------------------------------------- */

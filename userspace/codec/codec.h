@@ -18,8 +18,8 @@
 enum codec_kind { CODEC_NONE, CODEC_ZSTD, CODEC_GZIP, CODEC_LZO };
 
 /*
- * A piece holds at most so many bytes before compression: a full extent (59 clusters,
- * 3.7 MiB) is never cut in two. Each takes about twice as much memory while it is
+ * A piece holds at most so many bytes before compression: a full extent (58 clusters,
+ * 3.6 MiB) is never cut in two. Each takes about twice as much memory while it is
  * worked on, and there are two more than threads.
  */
 #define CODEC_PIECE_MAX	(4u << 20)

@@ -186,38 +186,64 @@ uint64_t cluster_set_count(const struct cluster_set *s)
 	return s->count;
 }
 
-/* GROUP_CLUSTERS if it is full. */
-static uint32_t group_first_missing(const struct group *g)
+/* The first value from `from` on; GROUP_CLUSTERS if there is none. */
+static uint32_t bitmap_next(const struct group *g, uint32_t from, bool there)
 {
-	if (g->count == GROUP_CLUSTERS)
-		return GROUP_CLUSTERS;
-	if (!g->room) {
-		uint32_t word = 0;
+	for (uint32_t word = from / 64; word < GROUP_WORDS; word++) {
+		uint64_t bits = there ? g->bits[word] : ~g->bits[word];
 
-		while (g->bits[word] == UINT64_MAX)
-			word++;
-		return word * 64 + __builtin_ctzll(~g->bits[word]);
+		if (word == from / 64)
+			bits &= UINT64_MAX << from % 64;
+		if (bits)
+			return word * 64 + __builtin_ctzll(bits);
 	}
-	for (uint32_t i = 0; i < g->count; i++)
-		if (g->list[i] != i)
-			return i;
-	return g->count;
+	return GROUP_CLUSTERS;
+}
+
+static uint32_t list_next(const struct group *g, uint32_t from, bool there)
+{
+	uint32_t place = list_place(g, from);
+
+	if (there)
+		return place < g->count ? g->list[place] : GROUP_CLUSTERS;
+	while (place < g->count && g->list[place] == from) {
+		place++;
+		from++;
+	}
+	return from;
+}
+
+static uint32_t group_next(const struct group *g, uint32_t from, bool there)
+{
+	if (!g || !g->count)
+		return there ? GROUP_CLUSTERS : from;
+	if (g->count == GROUP_CLUSTERS)
+		return there ? from : GROUP_CLUSTERS;
+	return g->room ? list_next(g, from, there) : bitmap_next(g, from, there);
+}
+
+uint64_t cluster_set_next(const struct cluster_set *s, uint64_t from, uint64_t nr, bool there)
+{
+	while (from < nr && from <= UINT32_MAX) {
+		uint64_t base = from - from % GROUP_CLUSTERS;
+		uint32_t next;
+
+		/* A sparse set of a huge device: 2^24 clusters at a time. */
+		if (there && !s->branches[from >> 24]) {
+			from = (from >> 24 << 24) + (FANOUT * (uint64_t)GROUP_CLUSTERS);
+			continue;
+		}
+		next = group_next(group_of(s, from), from % GROUP_CLUSTERS, there);
+		from = base + next;
+		if (next < GROUP_CLUSTERS)
+			break;
+	}
+	return from < nr ? from : nr;
 }
 
 uint64_t cluster_set_first_missing(const struct cluster_set *s, uint64_t nr)
 {
-	uint64_t first = 0;
-
-	/* Ends at the first group with a gap, so it never outlasts what was added. */
-	while (first < nr && first <= UINT32_MAX) {
-		const struct group *g = group_of(s, first);
-		uint32_t missing = g ? group_first_missing(g) : 0;
-
-		first += missing;
-		if (missing < GROUP_CLUSTERS)
-			break;
-	}
-	return first < nr ? first : nr;
+	return cluster_set_next(s, 0, nr, false);
 }
 
 int cluster_sets_complete(struct cluster_set *const sets[256], const struct vma_header *h,

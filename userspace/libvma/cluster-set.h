@@ -28,6 +28,12 @@ uint64_t cluster_set_count(const struct cluster_set *s);
 /* The first of the clusters 0 .. nr - 1 that is missing; nr if none is. */
 uint64_t cluster_set_first_missing(const struct cluster_set *s, uint64_t nr);
 
+/*
+ * The first cluster from `from` on, below nr, that is in the set, or (!there) is not; nr if
+ * there is none. Takes no longer than what was added, or lies between.
+ */
+uint64_t cluster_set_next(const struct cluster_set *s, uint64_t from, uint64_t nr, bool there);
+
 /* -ENODATA, naming a device and an offset, unless each device (sets by dev_id) has all. */
 int cluster_sets_complete(struct cluster_set *const sets[256], const struct vma_header *h,
 			  struct vma_error *err);

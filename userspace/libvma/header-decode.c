@@ -168,10 +168,27 @@ static int decode(struct vma_header *h, const uint8_t *buf, struct vma_error *er
 int vma_header_decode(struct vma_header **out, uint8_t *buf, uint32_t len, struct vma_error *err)
 {
 	struct vma_header *h;
+	bool right;
+	int ret = vma_header_decode_damaged(&h, buf, len, &right, err);
+
+	/* What else may be wrong with it follows from that. */
+	if ((!ret || ret == -EBADMSG) && !right) {
+		if (!ret)
+			vma_header_free(h);
+		return vma_fail(err, -EBADMSG, "damaged header: wrong checksum");
+	}
+	if (!ret)
+		*out = h;
+	return ret;
+}
+
+int vma_header_decode_damaged(struct vma_header **out, uint8_t *buf, uint32_t len, bool *right,
+			      struct vma_error *err)
+{
+	struct vma_header *h;
 	int ret;
 
-	if (!wire_md5_check(buf, len, WIRE_H_MD5))
-		return vma_fail(err, -EBADMSG, "damaged header: wrong checksum");
+	*right = wire_md5_check(buf, len, WIRE_H_MD5);
 	h = vma_header_new(buf + WIRE_H_UUID, (int64_t)wire_get_be64(buf + WIRE_H_CTIME));
 	if (!h)
 		return vma_fail(err, -ENOMEM, "out of memory");

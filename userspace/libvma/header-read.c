@@ -35,7 +35,8 @@ static int read_rest(uint8_t *buf, uint32_t size, vma_read_fn read, void *ctx,
 	return 0;
 }
 
-int vma_header_read(struct vma_header **h, vma_read_fn read, void *ctx, struct vma_error *err)
+int vma_header_read(struct vma_header **h, vma_read_fn read, void *ctx, bool *right,
+		    struct vma_error *err)
 {
 	uint8_t *buf = malloc(VMA_HEADER_MIN), *whole;
 	uint32_t size = 0;
@@ -54,7 +55,8 @@ int vma_header_read(struct vma_header **h, vma_read_fn read, void *ctx, struct v
 			      vma_fail(err, -ENOMEM, "out of memory");
 	}
 	if (!ret)
-		ret = vma_header_decode(h, buf, size, err);
+		ret = right ? vma_header_decode_damaged(h, buf, size, right, err) :
+			      vma_header_decode(h, buf, size, err);
 	free(buf);
 	return ret;
 }

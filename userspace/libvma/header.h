@@ -46,7 +46,12 @@ int vma_header_peek(const uint8_t *fixed, uint32_t *header_size, struct vma_erro
  */
 int vma_header_decode(struct vma_header **h, uint8_t *buf, uint32_t len, struct vma_error *err);
 
-/* Reads a whole header from the beginning of a stream. */
-int vma_header_read(struct vma_header **h, vma_read_fn read, void *ctx, struct vma_error *err);
+/* The same whether its checksum is right or not, which *right tells. */
+int vma_header_decode_damaged(struct vma_header **h, uint8_t *buf, uint32_t len, bool *right,
+			      struct vma_error *err);
+
+/* Reads a whole header from the beginning of a stream. right: NULL, or as above. */
+int vma_header_read(struct vma_header **h, vma_read_fn read, void *ctx, bool *right,
+		    struct vma_error *err);
 
 #endif /* VMA_HEADER_H */

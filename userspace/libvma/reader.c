@@ -4,7 +4,8 @@
  *
  * Memory is one extent and one cluster, whatever the archive says, and the sets
  * of clusters that were really seen. The first failure stays: a reader that has
- * refused an archive has nothing more to say about it.
+ * refused an archive has nothing more to say about it. A reader that tolerates damage tells
+ * of it and goes on.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -12,26 +13,21 @@
 #include <string.h>
 
 #include "libvma/cluster-set.h"
+#include "libvma/extent-in.h"
 #include "libvma/extent.h"
 #include "libvma/header.h"
 #include "libvma/text.h"
-#include "libvma/wire.h"
-
-#define EXTENT_DATA	(VMA_EXTENT_CLUSTERS * VMA_CLUSTER_SIZE)
 
 struct vma_reader {
-	vma_read_fn read;
-	void *ctx;
+	struct extent_in in;
 	struct vma_header *header;
-	struct cluster_set *sets[256];	/* by dev_id; NULL: not in use */
-	uint64_t position;		/* bytes of the stream so far */
-	uint64_t extents;		/* so far */
+	struct vma_tolerance tolerance;
+	bool tolerant;
+	struct cluster_set *sets[256];		/* by dev_id: given out; NULL: not in use */
+	struct cluster_set *likely[256];	/* of them those that are not proven */
 
-	uint64_t extent_at;		/* where the extent in memory began */
-	uint8_t extent[VMA_EXTENT_HEADER];
 	unsigned int next;		/* blockinfo to hand out; VMA_EXTENT_CLUSTERS: none */
-	size_t used;			/* bytes of data already handed out */
-	uint8_t *data;			/* EXTENT_DATA bytes */
+	size_t used;			/* bytes of data before it */
 	uint8_t *cluster;		/* VMA_CLUSTER_SIZE bytes: clusters with holes */
 
 	bool ended;
@@ -43,49 +39,80 @@ static const uint8_t zero_cluster[VMA_CLUSTER_SIZE] __attribute__((aligned(VMA_B
 
 /* ---- opening ---------------------------------------------------------- */
 
-static ssize_t pull(void *reader, void *buf, size_t len, struct vma_error *err)
+static int read_header(struct vma_reader *r, struct vma_error *err)
 {
-	struct vma_reader *r = reader;
-	ssize_t got = r->read(r->ctx, buf, len, err);
+	bool right = true;
+	int ret;
 
-	if (got > 0)
-		r->position += got;
-	return got;
+	ret = vma_header_read(&r->header, extent_in_read, &r->in, r->tolerant ? &right : NULL, err);
+	/* Then the archive did not end, but what is lost is said to be so. */
+	if (ret && r->in.lost)
+		return vma_fail(err, -EBADMSG, "its header is lost: %s", r->in.loss.what.text);
+	if (ret)
+		return ret;
+	r->in.header = r->header;
+	r->in.header_wrong = !right;
+	if (!right) {
+		struct vma_fault f = { .end = r->header->header_size };
+
+		vma_error_set(&f.what, "damaged header: wrong checksum; names, sizes and configuration files may be wrong");
+		extent_in_fault(&r->in, &f);
+	}
+	return 0;
 }
 
-int vma_reader_open(struct vma_reader **out, vma_read_fn read, void *ctx, struct vma_error *err)
+static int make_sets(struct vma_reader *r)
+{
+	for (unsigned int i = 1; i <= VMA_MAX_DEVICES; i++) {
+		if (!r->header->devices[i].name)
+			continue;
+		r->sets[i] = cluster_set_new();
+		if (r->tolerant && r->tolerance.likely)
+			r->likely[i] = cluster_set_new();
+		if (!r->sets[i] || (r->tolerant && r->tolerance.likely && !r->likely[i]))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int open_any(struct vma_reader **out, vma_read_fn read, void *ctx,
+		    const struct vma_tolerance *t, struct vma_error *err)
 {
 	struct vma_reader *r = calloc(1, sizeof(*r));
-	int ret = 0;
+	int ret;
 
 	if (!r)
 		return vma_fail(err, -ENOMEM, "out of memory");
-	r->read = read;
-	r->ctx = ctx;
 	r->next = VMA_EXTENT_CLUSTERS;
-	ret = vma_header_read(&r->header, pull, r, err);
+	r->tolerant = t;
+	if (t)
+		r->tolerance = *t;
+	/* Page aligned, for callers that write the data with O_DIRECT. */
+	r->cluster = aligned_alloc(VMA_BLOCK_SIZE, VMA_CLUSTER_SIZE);
+	ret = r->cluster ? 0 : vma_fail(err, -ENOMEM, "out of memory");
+	if (!ret)
+		ret = extent_in_init(&r->in, read, ctx, t ? &r->tolerance : NULL, err);
+	if (!ret)
+		ret = read_header(r, err);
+	if (!ret && make_sets(r))
+		ret = vma_fail(err, -ENOMEM, "out of memory");
 	if (ret) {
 		vma_reader_free(r);
 		return ret;
 	}
-	/* Page aligned, for callers that write the data with O_DIRECT. */
-	r->data = aligned_alloc(VMA_BLOCK_SIZE, EXTENT_DATA);
-	r->cluster = aligned_alloc(VMA_BLOCK_SIZE, VMA_CLUSTER_SIZE);
-	if (!r->data || !r->cluster)
-		ret = -ENOMEM;
-	for (unsigned int i = 1; i <= VMA_MAX_DEVICES && !ret; i++) {
-		if (!r->header->devices[i].name)
-			continue;
-		r->sets[i] = cluster_set_new();
-		if (!r->sets[i])
-			ret = -ENOMEM;
-	}
-	if (ret) {
-		vma_reader_free(r);
-		return vma_fail(err, ret, "out of memory");
-	}
 	*out = r;
 	return 0;
+}
+
+int vma_reader_open(struct vma_reader **r, vma_read_fn read, void *ctx, struct vma_error *err)
+{
+	return open_any(r, read, ctx, NULL, err);
+}
+
+int vma_reader_open_damaged(struct vma_reader **r, vma_read_fn read, void *ctx,
+			    const struct vma_tolerance *t, struct vma_error *err)
+{
+	return open_any(r, read, ctx, t, err);
 }
 
 const struct vma_header *vma_reader_header(const struct vma_reader *r)
@@ -97,56 +124,99 @@ void vma_reader_free(struct vma_reader *r)
 {
 	if (!r)
 		return;
-	for (unsigned int i = 0; i < 256; i++)
+	for (unsigned int i = 0; i < 256; i++) {
 		cluster_set_free(r->sets[i]);
+		cluster_set_free(r->likely[i]);
+	}
 	vma_header_free(r->header);
-	free(r->data);
+	extent_in_destroy(&r->in);
 	free(r->cluster);
 	free(r);
 }
 
-/* ---- extents ---------------------------------------------------------- */
+/* ---- faults ----------------------------------------------------------- */
 
-/* 1, or 0 at the end of the stream. */
-static int read_extent(struct vma_reader *r, struct vma_error *err)
+/* Tells it, or makes it the failure. */
+static int fault(struct vma_reader *r, const struct vma_fault *f, struct vma_error *err)
 {
-	unsigned int blocks;
-	ssize_t got;
-	size_t size;
-	int ret;
+	char text[sizeof(err->text) - sizeof("damaged: ")];
 
-	r->extent_at = r->position;
-	got = pull(r, r->extent, sizeof(r->extent), err);
-	if (got <= 0)
-		return got;
-	if (got == (ssize_t)sizeof(r->extent)) {
-		ret = vma_extent_check(r->header, r->extent, r->extent_at, &blocks, err);
-		if (ret)
-			return ret;
-		size = (size_t)blocks * VMA_BLOCK_SIZE;
-		got = size ? pull(r, r->data, size, err) : 0;
-		if (got < 0)
-			return got;
-		if ((size_t)got == size) {
-			r->next = 0;
-			r->used = 0;
-			r->extents++;
-			return 1;
-		}
+	if (r->tolerant) {
+		extent_in_fault(&r->in, f);
+		return 0;
 	}
-	return vma_extent_truncated(r->extent_at, err);
+	vma_fault_text(r->header, f, text, sizeof(text));
+	return vma_fail(err, -EBADMSG, "damaged: %s", text);
 }
+
+/* What is wrong with what an extent says about a cluster, in the words of extent.h. */
+static int wrong_info(struct vma_reader *r, int code, const struct vma_error *what,
+		      struct vma_error *err)
+{
+	struct vma_fault f = {
+		.begin = r->in.at,
+		.end = r->in.at + VMA_EXTENT_HEADER,
+		.what = *what,
+	};
+
+	if (!r->tolerant)
+		return vma_fail(err, code, "%s", what->text);
+	extent_in_fault(&r->in, &f);
+	return 0;
+}
+
+/* Damaged clusters of the extent, neighbours in one. */
+static int tell_damaged(struct vma_reader *r, struct vma_error *err)
+{
+	uint64_t at = r->in.at + VMA_EXTENT_HEADER;
+	struct vma_fault f = { 0 };
+	int ret = 0;
+
+	vma_error_set(&f.what, "%s", r->in.why);
+	if (!r->in.damaged) {
+		f.begin = r->in.at;
+		f.end = r->in.at + VMA_EXTENT_HEADER;
+		f.harmless = true;
+		return fault(r, &f, err);
+	}
+	for (unsigned int i = 0; i < VMA_EXTENT_CLUSTERS && !ret; i++) {
+		struct vma_blockinfo info = vma_extent_info(r->in.extent, i);
+		const struct vma_device *dev = &r->header->devices[info.dev_id];
+		uint64_t offset = (uint64_t)info.cluster * VMA_CLUSTER_SIZE;
+		bool likely = r->in.likely >> i & 1;
+		uint64_t begin = at;
+
+		if (!info.dev_id)
+			continue;
+		at += (uint64_t)__builtin_popcount(info.mask) * VMA_BLOCK_SIZE;
+		/* Others are told of when it is their turn. */
+		if (!(r->in.damaged >> i & 1) || !dev->name || info.cluster >= dev->nr_clusters)
+			continue;
+		if (f.dev_id != info.dev_id || f.offset + f.length != offset ||
+		    f.likely != likely || f.end != begin) {
+			if (f.dev_id)
+				ret = fault(r, &f, err);
+			f.dev_id = info.dev_id;
+			f.offset = offset;
+			f.length = 0;
+			f.begin = begin;
+			f.likely = likely;
+		}
+		f.length += vma_cluster_length(dev, info.cluster);
+		f.end = at;
+	}
+	return f.dev_id && !ret ? fault(r, &f, err) : ret;
+}
+
+/* ---- clusters --------------------------------------------------------- */
 
 /*
  * Where the cluster's bytes are, as vma_cluster promises them. Blocks past the
  * device's end are stored behind all others, so clipping them skips them.
  */
 static const uint8_t *cluster_data(struct vma_reader *r, const struct vma_cluster *c,
-				   uint16_t stored)
+				   uint16_t stored, const uint8_t *from)
 {
-	const uint8_t *from = r->data + r->used;
-
-	r->used += (size_t)__builtin_popcount(stored) * VMA_BLOCK_SIZE;
 	if (!c->mask)
 		return zero_cluster;
 	if (stored == 0xffff && c->length == VMA_CLUSTER_SIZE)
@@ -165,18 +235,32 @@ static const uint8_t *cluster_data(struct vma_reader *r, const struct vma_cluste
 	return r->cluster;
 }
 
-static int take_cluster(struct vma_reader *r, struct vma_blockinfo info, struct vma_cluster *c,
+/* 1, or 0 if it is left out. */
+static int take_cluster(struct vma_reader *r, unsigned int i, struct vma_cluster *c,
 			struct vma_error *err)
 {
+	struct vma_blockinfo info = vma_extent_info(r->in.extent, i);
 	const struct vma_device *dev = &r->header->devices[info.dev_id];
+	const uint8_t *from = r->in.data + r->used;
+	bool damaged = r->in.damaged >> i & 1;
+	struct vma_error what;
 	int ret;
 
-	ret = vma_extent_check_info(r->header, info, r->extent_at, err);
+	if (!info.dev_id)
+		return 0;
+	r->used += (size_t)__builtin_popcount(info.mask) * VMA_BLOCK_SIZE;
+	ret = vma_extent_check_info(r->header, info, r->in.at, &what);
 	if (ret)
-		return ret;
+		return wrong_info(r, ret, &what, err);
+	if (damaged && !(r->tolerance.likely && r->in.likely >> i & 1))
+		return 0;
 	ret = cluster_set_add(r->sets[info.dev_id], info.cluster);
-	if (ret == -EEXIST)
-		return vma_extent_twice(r->header, info, r->extent_at, err);
+	if (ret == -EEXIST) {
+		ret = vma_extent_twice(r->header, info, r->in.at, &what);
+		return wrong_info(r, ret, &what, err);
+	}
+	if (!ret && damaged)
+		ret = cluster_set_add(r->likely[info.dev_id], info.cluster);
 	if (ret)
 		return vma_fail(err, ret, "out of memory");
 	c->dev_id = info.dev_id;
@@ -184,7 +268,7 @@ static int take_cluster(struct vma_reader *r, struct vma_blockinfo info, struct 
 	c->offset = c->cluster * VMA_CLUSTER_SIZE;
 	c->length = vma_cluster_length(dev, c->cluster);
 	c->mask = info.mask & vma_mask_of(c->length);
-	c->data = cluster_data(r, c, info.mask);
+	c->data = cluster_data(r, c, info.mask, from);
 	return 1;
 }
 
@@ -194,14 +278,20 @@ static int next_cluster(struct vma_reader *r, struct vma_cluster *c, struct vma_
 
 	for (;;) {
 		while (r->next < VMA_EXTENT_CLUSTERS) {
-			struct vma_blockinfo info = vma_extent_info(r->extent, r->next++);
-
-			if (info.dev_id)
-				return take_cluster(r, info, c, err);
+			ret = take_cluster(r, r->next++, c, err);
+			if (ret)
+				return ret;
 		}
-		ret = read_extent(r, err);
+		ret = extent_in_next(&r->in, err);
 		if (ret <= 0)
 			return ret;
+		r->next = 0;
+		r->used = 0;
+		if (r->in.why) {
+			ret = tell_damaged(r, err);
+			if (ret)
+				return ret;
+		}
 	}
 }
 
@@ -232,7 +322,30 @@ int vma_reader_finish(struct vma_reader *r, struct vma_error *err)
 	return cluster_sets_complete(r->sets, r->header, err);
 }
 
+bool vma_reader_run(const struct vma_reader *r, enum vma_clusters which, unsigned int dev_id,
+		    uint64_t *offset, uint64_t *length)
+{
+	const struct vma_device *dev = &r->header->devices[dev_id];
+	bool there = which == VMA_CLUSTERS_LIKELY;
+	const struct cluster_set *set = there ? r->likely[dev_id] : r->sets[dev_id];
+	uint64_t first, end;
+
+	if (!set || *offset >= dev->size)
+		return false;
+	first = cluster_set_next(set, *offset / VMA_CLUSTER_SIZE, dev->nr_clusters, there);
+	if (first >= dev->nr_clusters)
+		return false;
+	end = cluster_set_next(set, first, dev->nr_clusters, !there) * VMA_CLUSTER_SIZE;
+	*offset = first * VMA_CLUSTER_SIZE;
+	*length = (end < dev->size ? end : dev->size) - *offset;
+	return true;
+}
+
 void vma_reader_stats(const struct vma_reader *r, struct vma_reader_stats *stats)
 {
-	*stats = (struct vma_reader_stats){ .extents = r->extents, .bytes = r->position };
+	*stats = (struct vma_reader_stats){
+		.extents = r->in.extents,
+		.summed = r->in.summed,
+		.bytes = r->in.position,
+	};
 }

@@ -26,7 +26,8 @@
 #define VMA_HEADER_MAX		(32u << 20)	/* to read; see vma_header_decode() */
 #define VMA_HEADER_MAX_WRITE	524288u		/* what official writers stay within */
 #define VMA_EXTENT_HEADER	512u
-#define VMA_EXTENT_CLUSTERS	59u
+#define VMA_EXTENT_CLUSTERS	59u		/* to read */
+#define VMA_EXTENT_FILL		58u		/* written; the last blockinfo holds a checksum */
 #define VMA_MAX_DEVICES		254u		/* dev_id 1..254 */
 #define VMA_MAX_DEVICE_SIZE	(1ull << 48)	/* bytes: cluster numbers have 32 bits */
 #define VMA_MAX_CONFIGS		256u
@@ -92,6 +93,10 @@ int vma_header_find_device(const struct vma_header *h, const char *name);
  * pointers into the caller's memory until the extent was taken, so the caller
  * decides when the memory may be used again. It enforces rule 1 of the format:
  * each cluster of each device exactly once.
+ *
+ * Extents carry checksums of their data (data-sum.h). A cluster is summed when it is added,
+ * while the search for zeroes has it in the cache: that costs about a tenth of what a copy
+ * of it in memory would.
  */
 struct vma_writer;
 
@@ -110,7 +115,7 @@ void vma_writer_free(struct vma_writer *w);
 int vma_writer_add(struct vma_writer *w, unsigned int dev_id, uint64_t cluster, const void *data,
 		   struct vma_error *err);
 
-/* Clusters in the extent being built, 0..VMA_EXTENT_CLUSTERS. */
+/* Clusters in the extent being built, 0..VMA_EXTENT_FILL. */
 unsigned int vma_writer_pending(const struct vma_writer *w);
 
 /*
@@ -195,12 +200,69 @@ int vma_reader_next(struct vma_reader *r, struct vma_cluster *c, struct vma_erro
 /* After vma_reader_next() gave 0: -ENODATA naming device and offset if clusters are missing. */
 int vma_reader_finish(struct vma_reader *r, struct vma_error *err);
 
-/* So far: extents, and bytes of the stream. */
+/* So far: extents, those of them with checksums of their data, and bytes of the stream. */
 struct vma_reader_stats {
 	uint64_t extents;
+	uint64_t summed;
 	uint64_t bytes;
 };
 void vma_reader_stats(const struct vma_reader *r, struct vma_reader_stats *stats);
 void vma_reader_free(struct vma_reader *r);
+
+/* ---- a reader that goes on behind damage ------------------------------ */
+
+/* Something that is not as it was written. Places are the best that is known. */
+struct vma_fault {
+	unsigned int dev_id;		/* 0: which device can't be told, or it is about none */
+	uint64_t offset, length;	/* of the device, bytes */
+	uint64_t begin, end;		/* of the archive, decompressed; both 0: not known */
+	/* Of the file, as it is stored; 0 and UINT64_MAX: not known. Only what a decoder found. */
+	bool stored;
+	uint64_t stored_begin, stored_end;
+	bool likely;			/* the bits of these clusters' own sums are right */
+	bool harmless;			/* nothing of the archive's content is lost by it */
+	struct vma_error what;		/* one clause, without those places */
+};
+
+typedef void (*vma_fault_fn)(void *ctx, const struct vma_fault *f);
+
+/*
+ * The same in words: "disk a, offset 65536, length 4096: ..."; for all kinds of faults. As
+ * long as the buffer is.
+ */
+void vma_fault_text(const struct vma_header *h, const struct vma_fault *f, char *buf, size_t size);
+
+struct vma_tolerance {
+	vma_loss_fn loss;	/* of the stream, with the ctx of read; NULL: it does not go on */
+	vma_fault_fn fault;
+	void *ctx;		/* of fault */
+	/*
+	 * Give out clusters of a damaged extent, too, whose own 8 bits of sum are right:
+	 * of 256 that are damaged, one is among them.
+	 */
+	bool likely;
+};
+
+/*
+ * As vma_reader_open(), but what is damaged is told to t->fault, before the next cluster
+ * is given out, and left out. Behind a damaged extent's header the next extent is searched
+ * for. A header of the archive with a wrong checksum is used if it can be understood. What
+ * vma_reader_next() fails with then is no damage.
+ *
+ * Given out is what is proven by its checksum; of an archive or an extent without one, what
+ * the stream gave without a loss; and clusters that are zero, which the extent's header says.
+ */
+int vma_reader_open_damaged(struct vma_reader **r, vma_read_fn read, void *ctx,
+			    const struct vma_tolerance *t, struct vma_error *err);
+
+/* Which clusters: those that were not given out, or those that were though not proven. */
+enum vma_clusters { VMA_CLUSTERS_MISSING, VMA_CLUSTERS_LIKELY };
+
+/*
+ * A run of them, from byte *offset of the device on: false if there is none, else *offset
+ * and *length are those of the run. After the end.
+ */
+bool vma_reader_run(const struct vma_reader *r, enum vma_clusters which, unsigned int dev_id,
+		    uint64_t *offset, uint64_t *length);
 
 #endif /* VMA_H */

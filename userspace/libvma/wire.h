@@ -43,6 +43,11 @@
 #define WIRE_E_UUID		8u
 #define WIRE_E_MD5		24u
 #define WIRE_E_BLOCKINFO	40u
+#define WIRE_E_SUM_INFO		58u	/* the blockinfo that may hold a sum, see data-sum.h */
+
+/* A blockinfo: 16 bits mask, 8 bits that readers ignore, 8 bits dev_id, 32 bits cluster. */
+#define WIRE_I_RESERVED		2u
+#define WIRE_I_SUM_TAG		0x58u	/* in there, with dev_id 0 */
 
 static inline uint16_t wire_get_le16(const uint8_t *p)
 {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "libvma/cluster-set.h"
+#include "libvma/data-sum.h"
 #include "libvma/header.h"
 #include "libvma/text.h"
 #include "libvma/vma.h"
@@ -14,7 +15,7 @@
 
 /* Of one cluster: at most every other block starts a run, and the last one may need filling up. */
 #define RUNS_PER_CLUSTER	(VMA_BLOCKS_PER_CLUSTER / 2 + 1)
-#define MAX_IOV			(1 + VMA_EXTENT_CLUSTERS * RUNS_PER_CLUSTER)
+#define MAX_IOV			(1 + VMA_EXTENT_FILL * RUNS_PER_CLUSTER)
 
 struct vma_writer {
 	const struct vma_header *header;
@@ -24,6 +25,8 @@ struct vma_writer {
 	uint8_t extent[VMA_EXTENT_HEADER];
 	unsigned int clusters;
 	unsigned int blocks;
+	uint64_t sums[VMA_EXTENT_FILL];		/* of its clusters */
+	struct data_sum *sum;
 	bool taken;				/* iov describes the extent before it */
 	struct iovec iov[MAX_IOV];
 	int iovcnt;
@@ -41,6 +44,11 @@ int vma_writer_new(struct vma_writer **out, const struct vma_header *h, struct v
 		return vma_fail(err, -ENOMEM, "out of memory");
 	w->header = h;
 	w->taken = true;
+	w->sum = data_sum_new();
+	if (!w->sum) {
+		vma_writer_free(w);
+		return vma_fail(err, -ENOMEM, "out of memory");
+	}
 	for (unsigned int i = 1; i <= VMA_MAX_DEVICES; i++) {
 		if (!h->devices[i].name)
 			continue;
@@ -60,6 +68,7 @@ void vma_writer_free(struct vma_writer *w)
 		return;
 	for (unsigned int i = 0; i < 256; i++)
 		cluster_set_free(w->sets[i]);
+	data_sum_free(w->sum);
 	free(w);
 }
 
@@ -80,6 +89,7 @@ static void iov_put(struct vma_writer *w, const uint8_t *data, size_t len)
 {
 	struct iovec *last = &w->iov[w->iovcnt - 1];
 
+	data_sum_add(w->sum, data, len);
 	/* Not behind the header: the memory there may adjoin by accident only. */
 	if (w->iovcnt > 1 && (const uint8_t *)last->iov_base + last->iov_len == data) {
 		last->iov_len += len;
@@ -123,7 +133,7 @@ int vma_writer_add(struct vma_writer *w, unsigned int dev_id, uint64_t cluster, 
 		return vma_fail(err, -ERANGE,
 				"device %s: cluster %" PRIu64 " lies past the end of %" PRIu64
 				" bytes", dev->name, cluster, dev->size);
-	if (!w->taken && w->clusters == VMA_EXTENT_CLUSTERS)
+	if (!w->taken && w->clusters == VMA_EXTENT_FILL)
 		return vma_fail(err, -ENOBUFS, "the extent is full");
 	if (strcmp(dev->name, VMA_VMSTATE) == 0 && cluster > cluster_set_count(w->sets[dev_id]))
 		return vma_fail(err, -EINVAL,
@@ -138,17 +148,19 @@ int vma_writer_add(struct vma_writer *w, unsigned int dev_id, uint64_t cluster, 
 
 	if (w->taken)
 		extent_begin(w);
+	data_sum_begin(w->sum);
 	if (data)
 		mask = put_blocks(w, data, vma_cluster_length(dev, cluster));
 	info = (uint64_t)mask << 48 | (uint64_t)dev_id << 32 | cluster;
 	wire_put_be64(w->extent + WIRE_E_BLOCKINFO + 8 * w->clusters, info);
+	w->sums[w->clusters] = data_sum_end(w->sum);
 	w->clusters++;
 	w->blocks += __builtin_popcount(mask);
 
 	w->stats.clusters++;
 	w->stats.zero_clusters += !mask;
 	w->stats.data_bytes += (uint64_t)__builtin_popcount(mask) * VMA_BLOCK_SIZE;
-	return w->clusters == VMA_EXTENT_CLUSTERS;
+	return w->clusters == VMA_EXTENT_FILL;
 }
 
 unsigned int vma_writer_pending(const struct vma_writer *w)
@@ -166,6 +178,7 @@ ssize_t vma_writer_take(struct vma_writer *w, struct iovec **iov, int *iovcnt)
 		return 0;
 	}
 	wire_put_be16(w->extent + WIRE_E_BLOCK_COUNT, w->blocks);
+	data_sum_put(w->extent, w->sums, w->clusters);
 	wire_md5(w->extent, sizeof(w->extent), w->extent + WIRE_E_MD5);
 	w->taken = true;
 	*iov = w->iov;

@@ -38,7 +38,7 @@ struct pump {
 	uint8_t *clusters_left;		/* per slot: clusters that were not written yet */
 	unsigned int held;		/* slots with clusters_left != 0 */
 	unsigned int hold_limit;
-	uint32_t extent_slots[VMA_EXTENT_CLUSTERS];	/* slot of each pending cluster */
+	uint32_t extent_slots[VMA_EXTENT_FILL];	/* slot of each pending cluster */
 	unsigned int nr_extent;
 };
 
@@ -124,7 +124,7 @@ static int add_chunk(struct pump *p, const struct vmabackup_completion *c, struc
 		if (r < 0)
 			return r;
 		p->extent_slots[p->nr_extent++] = c->slot;
-		if (r == 1 || p->nr_extent == VMA_EXTENT_CLUSTERS) {
+		if (r == 1 || p->nr_extent == VMA_EXTENT_FILL) {
 			r = flush_extent(p, err);
 			if (r)
 				return r;

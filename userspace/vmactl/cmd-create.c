@@ -53,7 +53,7 @@ struct range {
 	uint64_t offset;
 	size_t len;
 	uint8_t *buf;
-	bool there[VMA_EXTENT_CLUSTERS];
+	bool there[VMA_EXTENT_FILL];
 };
 
 struct create {

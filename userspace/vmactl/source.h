@@ -11,7 +11,7 @@
 #include "libvma/vma.h"
 
 /* Clusters that are read at once: what fits into one extent. */
-#define SOURCE_RANGE	(VMA_EXTENT_CLUSTERS * VMA_CLUSTER_SIZE)
+#define SOURCE_RANGE	(VMA_EXTENT_FILL * VMA_CLUSTER_SIZE)
 
 /* Buffers: a multiple of this, and a multiple of it long. */
 #define SOURCE_ALIGN	4096u

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * extent-in: the extents of a stream, one after the other, with their data.
+ *
+ * Owns the place in the stream and what was read too far: behind damage the next extent
+ * is searched for. Without tolerance the first damage is an error. What an extent says of its
+ * clusters is not looked at here.
+ */
+#ifndef VMA_EXTENT_IN_H
+#define VMA_EXTENT_IN_H
+
+#include "libvma/vma.h"
+
+struct extent_in {
+	vma_read_fn read;
+	void *ctx;
+	const struct vma_tolerance *tolerance;	/* NULL: none */
+	struct vma_header *header;		/* NULL: not read yet */
+	bool header_wrong;			/* its checksum was */
+
+	uint64_t position;		/* of the byte that comes next */
+	uint64_t extents, summed;	/* so far; of them, with sums */
+	uint64_t faults;		/* so far */
+
+	/* Bytes that come next, before those of the stream: tolerance only. */
+	uint8_t *again;
+	size_t again_at, again_len;
+	/* The stream lost something behind them. */
+	bool lost;
+	struct vma_loss loss;
+
+	/* The extent. */
+	uint64_t at;			/* where it begins */
+	uint8_t extent[VMA_EXTENT_HEADER];
+	uint8_t *data;			/* page aligned: O_DIRECT */
+	uint64_t damaged;		/* by number of blockinfo: clusters whose data is */
+	uint64_t likely;		/* of these, whose own sums are right */
+	const char *why;		/* something is; NULL: nothing */
+};
+
+/* The rest is zero. */
+int extent_in_init(struct extent_in *in, vma_read_fn read, void *ctx,
+		   const struct vma_tolerance *t, struct vma_error *err);
+void extent_in_destroy(struct extent_in *in);
+
+/* A vma_read_fn, for what stands before the extents. */
+ssize_t extent_in_read(void *in, void *buf, size_t len, struct vma_error *err);
+
+/* 1: the next one, 0: the end. */
+int extent_in_next(struct extent_in *in, struct vma_error *err);
+
+/* Counts a fault and tells it. */
+void extent_in_fault(struct extent_in *in, const struct vma_fault *f);
+
+#endif /* VMA_EXTENT_IN_H */
