@@ -117,6 +117,11 @@ long-kill:
 	@echo "seed $(SEED)"
 	@VMAB_TEST_KILLS=$(KILLS) VMAB_TEST_SEED=$(SEED) \
 		TESTS=session-survives-kill $(TOP)/tests/run vm
+#: make long-roundtrip   random sets of disks through writers and readers, RUNS=20 from SEED on
+long-roundtrip:
+	+@$(MAKE) --no-print-directory userspace
+	@VMAB_TEST_RUNS=$(RUNS) VMAB_TEST_SEED=$(SEED) \
+		VMACTL=$(VMAB_BUILD)/userspace/vmactl/vmactl $(TOP)/tests/cli/test-vmactl-roundtrip.sh
 #: make bench-stall      guest writes while the archive's target stands still: ring and auto
 bench-stall: setup
 	+@$(MAKE) --no-print-directory modules userspace test-tools
@@ -184,6 +189,6 @@ clean:
 	rm -rf $(VMAB_BUILD)
 
 .PHONY: fuzz all help setup links modules sparse userspace userspace-san test-tools
-.PHONY: unit check-vm check check-kernels bench-stall bench-archive long-exact long-view long-kill soak style vm-shell
+.PHONY: unit check-vm check check-kernels bench-stall bench-archive long-exact long-view long-kill long-roundtrip soak style vm-shell
 .PHONY: demo install install-userspace install-dkms clean
 .PHONY: debug-kernel check-debug coverage check-faults
