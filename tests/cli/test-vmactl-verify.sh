@@ -9,6 +9,7 @@ vmactl 0 "a good archive" verify good.vma
 stdout_is "its summary" <<-'END'
 	drive-scsi0: 200704 bytes, 4 clusters, 61.2% zero
 	drive-virtio1: 131584 bytes, 3 clusters, 84.8% zero
+	data is not protected by checksums
 	complete: 2 devices, 2 configuration files, 98304 bytes of data
 END
 vmactl 0 "in detail" verify -v good.vma
@@ -130,7 +131,7 @@ refuses "a cluster that comes twice" "twice" < <(one_disk; echo zero 1 0)
 refuses "a cluster past the end" "past its end" < <(one_disk; echo zero 1 2)
 refuses "a device that is not there" "unknown device 2" < <(one_disk; echo zero 2 0)
 refuses "masks and a block count that differ" "masks say 0" < <(one_disk; echo count 1)
-refuses "a missing cluster" "lacks 1 of 3 clusters, the first at byte 131072" < <(
+refuses "a missing cluster" "disk a, offset 131072, length 65536: missing" < <(
 	one_disk | sed 's/131072/196608/'
 )
 refuses "an extent cut off" "truncated" < <(one_disk; echo cut 1)

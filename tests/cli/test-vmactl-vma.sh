@@ -170,6 +170,12 @@ check "no target was touched" cmp t0 before
 
 head -c -20 a.vma | zstd -q >cut.zst
 mv cut.zst a.vma.zst
+cp t0 b0
+cp t1 b1
 restore 3 "a damaged archive" '1:drive-scsi0=t0\n1:drive-scsi1=t1\ndone\n'
-check "what was overwritten is named" grep -q "overwritten in part" "$ERR"
+# How much that is depends on how soon the writers get a processor; it may be nothing.
+untouched_or_named() {
+	(cmp -s t0 b0 && cmp -s t1 b1) || grep -q "overwritten in part" "$ERR"
+}
+check "what was overwritten is named" untouched_or_named
 check "the directory is gone then, too" test ! -e got

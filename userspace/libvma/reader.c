@@ -25,6 +25,7 @@ struct vma_reader {
 	bool tolerant;
 	struct cluster_set *sets[256];		/* by dev_id: given out; NULL: not in use */
 	struct cluster_set *likely[256];	/* of them those that are not proven */
+	struct cluster_set *damaged[256];	/* not given out, and told so */
 
 	unsigned int next;		/* blockinfo to hand out; VMA_EXTENT_CLUSTERS: none */
 	size_t used;			/* bytes of data before it */
@@ -67,9 +68,13 @@ static int make_sets(struct vma_reader *r)
 		if (!r->header->devices[i].name)
 			continue;
 		r->sets[i] = cluster_set_new();
-		if (r->tolerant && r->tolerance.likely)
-			r->likely[i] = cluster_set_new();
-		if (!r->sets[i] || (r->tolerant && r->tolerance.likely && !r->likely[i]))
+		if (!r->sets[i])
+			return -ENOMEM;
+		if (!r->tolerant)
+			continue;
+		r->likely[i] = cluster_set_new();
+		r->damaged[i] = cluster_set_new();
+		if (!r->likely[i] || !r->damaged[i])
 			return -ENOMEM;
 	}
 	return 0;
@@ -127,6 +132,7 @@ void vma_reader_free(struct vma_reader *r)
 	for (unsigned int i = 0; i < 256; i++) {
 		cluster_set_free(r->sets[i]);
 		cluster_set_free(r->likely[i]);
+		cluster_set_free(r->damaged[i]);
 	}
 	vma_header_free(r->header);
 	extent_in_destroy(&r->in);
@@ -252,8 +258,10 @@ static int take_cluster(struct vma_reader *r, unsigned int i, struct vma_cluster
 	ret = vma_extent_check_info(r->header, info, r->in.at, &what);
 	if (ret)
 		return wrong_info(r, ret, &what, err);
-	if (damaged && !(r->tolerance.likely && r->in.likely >> i & 1))
-		return 0;
+	if (damaged && !(r->tolerance.likely && r->in.likely >> i & 1)) {
+		ret = cluster_set_add(r->damaged[info.dev_id], info.cluster);
+		return ret == -ENOMEM ? vma_fail(err, ret, "out of memory") : 0;
+	}
 	ret = cluster_set_add(r->sets[info.dev_id], info.cluster);
 	if (ret == -EEXIST) {
 		ret = vma_extent_twice(r->header, info, r->in.at, &what);
@@ -322,20 +330,42 @@ int vma_reader_finish(struct vma_reader *r, struct vma_error *err)
 	return cluster_sets_complete(r->sets, r->header, err);
 }
 
+/* The first cluster from `from` on that is, or (!is) is not, one of these. */
+static uint64_t next_of(const struct vma_reader *r, enum vma_clusters which, unsigned int dev_id,
+			uint64_t from, bool is)
+{
+	uint64_t nr = r->header->devices[dev_id].nr_clusters, a, b;
+
+	if (which == VMA_CLUSTERS_LIKELY)
+		return cluster_set_next(r->likely[dev_id], from, nr, is);
+	a = cluster_set_next(r->sets[dev_id], from, nr, !is);
+	if (which == VMA_CLUSTERS_MISSING)
+		return a;
+	b = cluster_set_next(r->damaged[dev_id], from, nr, !is);
+	if (!is)
+		return a < b ? a : b;
+	/* In neither set. */
+	while (a != b) {
+		if (a < b)
+			a = cluster_set_next(r->sets[dev_id], b, nr, false);
+		else
+			b = cluster_set_next(r->damaged[dev_id], a, nr, false);
+	}
+	return a;
+}
+
 bool vma_reader_run(const struct vma_reader *r, enum vma_clusters which, unsigned int dev_id,
 		    uint64_t *offset, uint64_t *length)
 {
 	const struct vma_device *dev = &r->header->devices[dev_id];
-	bool there = which == VMA_CLUSTERS_LIKELY;
-	const struct cluster_set *set = there ? r->likely[dev_id] : r->sets[dev_id];
 	uint64_t first, end;
 
-	if (!set || *offset >= dev->size)
+	if (!dev->name || !r->tolerant || *offset >= dev->size)
 		return false;
-	first = cluster_set_next(set, *offset / VMA_CLUSTER_SIZE, dev->nr_clusters, there);
+	first = next_of(r, which, dev_id, *offset / VMA_CLUSTER_SIZE, true);
 	if (first >= dev->nr_clusters)
 		return false;
-	end = cluster_set_next(set, first, dev->nr_clusters, !there) * VMA_CLUSTER_SIZE;
+	end = next_of(r, which, dev_id, first, false) * VMA_CLUSTER_SIZE;
 	*offset = first * VMA_CLUSTER_SIZE;
 	*length = (end < dev->size ? end : dev->size) - *offset;
 	return true;

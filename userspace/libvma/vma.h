@@ -255,8 +255,11 @@ struct vma_tolerance {
 int vma_reader_open_damaged(struct vma_reader **r, vma_read_fn read, void *ctx,
 			    const struct vma_tolerance *t, struct vma_error *err);
 
-/* Which clusters: those that were not given out, or those that were though not proven. */
-enum vma_clusters { VMA_CLUSTERS_MISSING, VMA_CLUSTERS_LIKELY };
+/*
+ * Which clusters: those that were not given out; of these, those that no fault named, so
+ * that they are in no extent that can be read; those that were given out though not proven.
+ */
+enum vma_clusters { VMA_CLUSTERS_MISSING, VMA_CLUSTERS_ABSENT, VMA_CLUSTERS_LIKELY };
 
 /*
  * A run of them, from byte *offset of the device on: false if there is none, else *offset

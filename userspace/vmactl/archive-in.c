@@ -67,7 +67,8 @@ static int open_fd(const char *path, struct vma_error *err)
 	return fd;
 }
 
-int archive_in_open(struct archive_in **out, const char *path, int stop_fd, struct vma_error *err)
+static int open_any(struct archive_in **out, const char *path, int stop_fd,
+		    struct vma_tolerance *t, struct vma_error *err)
 {
 	struct archive_in *in = calloc(1, sizeof(*in));
 	int ret;
@@ -80,16 +81,34 @@ int archive_in_open(struct archive_in **out, const char *path, int stop_fd, stru
 	if (!ret) {
 		struct codec_options all = { .kind = decoder_kind(in->decoder) };
 
+		if (t)
+			decoder_go_on(in->decoder);
 		ret = decoder_start_threads(in->decoder, codec_threads(&all), err);
 	}
+	if (!ret && t)
+		t->loss = decoder_loss;
 	if (!ret)
-		ret = vma_reader_open(&in->reader, decoder_read, in->decoder, err);
+		ret = t ? vma_reader_open_damaged(&in->reader, decoder_read, in->decoder, t, err) :
+			  vma_reader_open(&in->reader, decoder_read, in->decoder, err);
 	if (ret) {
 		archive_in_close(in);
 		return ret;
 	}
 	*out = in;
 	return 0;
+}
+
+int archive_in_open(struct archive_in **in, const char *path, int stop_fd, struct vma_error *err)
+{
+	return open_any(in, path, stop_fd, NULL, err);
+}
+
+int archive_in_open_damaged(struct archive_in **in, const char *path, int stop_fd,
+			    const struct vma_tolerance *t, struct vma_error *err)
+{
+	struct vma_tolerance tolerance = *t;
+
+	return open_any(in, path, stop_fd, &tolerance, err);
 }
 
 void archive_in_close(struct archive_in *in)

@@ -17,6 +17,9 @@ struct archive_in;
  * stop.h; reading then ends with -EINTR when a signal came. -1: no such thing.
  */
 int archive_in_open(struct archive_in **in, const char *path, int stop_fd, struct vma_error *err);
+/* The same for one that may be damaged; t's loss is filled in here. */
+int archive_in_open_damaged(struct archive_in **in, const char *path, int stop_fd,
+			    const struct vma_tolerance *t, struct vma_error *err);
 void archive_in_close(struct archive_in *in);
 
 struct vma_reader *archive_in_reader(struct archive_in *in);

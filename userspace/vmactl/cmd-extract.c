@@ -19,360 +19,11 @@
 
 #include "libvma/header.h"
 #include "libvma/text.h"
-#include "vmactl/archive-in.h"
-#include "vmactl/map-file.h"
-#include "vmactl/new-dir.h"
-#include "vmactl/restore.h"
-#include "vmactl/sink.h"
+#include "vmactl/damage.h"
+#include "vmactl/extract.h"
 #include "vmactl/stop.h"
-#include "vmactl/throttle.h"
 #include "vmactl/vma-progress.h"
 #include "vmactl/vmactl.h"
-
-struct extract {
-	/* As given. */
-	const char *archive;
-	const char *directory;		/* NULL: maps say where disks go */
-	const char **maps;		/* "NAME=PATH" */
-	unsigned int nr_maps;
-	const char **skips;		/* "NAME" */
-	unsigned int nr_skips;
-	char **zeroed;			/* "NAME" */
-	unsigned int nr_zeroed;
-	char *only;			/* "NAME,NAME,..."; NULL: all */
-	const char *map_path;		/* NULL: none */
-	bool verbose;
-
-	struct map_file map;
-	struct new_dir *dir;
-	const struct vma_header *made;	/* the directory with these configurations is there */
-	struct sink *sinks[256];	/* by dev_id; NULL: left out */
-	const char *groups[256];	/* by dev_id; NULL: none */
-	struct throttle throttles[256];	/* by dev_id of the first one of its group */
-	struct throttle *limits[256];	/* by dev_id; NULL: none */
-};
-
-/* A map is no command line, so how that is used is not to be explained. */
-#define refuse(x, ...)	((x)->map_path ? (complain(__VA_ARGS__), EXIT_FAILED) : \
-					 usage_error(&cmd_extract, __VA_ARGS__))
-
-/* ---- where each device goes ------------------------------------------- */
-
-/* The PATH of "NAME=PATH", or NULL if it is not about this device. */
-static const char *map_path(const char *map, const char *name)
-{
-	size_t len = strlen(name);
-
-	return strncmp(map, name, len) == 0 && map[len] == '=' ? map + len + 1 : NULL;
-}
-
-/* Whether the name is one of those in the text, separated by commas. */
-static bool in_list(const char *list, const char *name)
-{
-	size_t len = strlen(name);
-
-	for (const char *at = list; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
-		if (strncmp(at, name, len) == 0 && (!at[len] || at[len] == ','))
-			return true;
-	return false;
-}
-
-static bool is_skipped(const struct extract *x, const char *name)
-{
-	for (unsigned int i = 0; i < x->nr_skips; i++)
-		if (strcmp(x->skips[i], name) == 0)
-			return true;
-	return x->only && !in_list(x->only, name);
-}
-
-/* Where the memory of a virtual machine goes with a map: into the directory. */
-static bool in_directory(const struct extract *x, const char *name)
-{
-	return x->directory && (!x->map_path || strcmp(name, VMA_VMSTATE) == 0);
-}
-
-static const char *mapped_path(const struct extract *x, const char *name)
-{
-	for (unsigned int i = 0; i < x->nr_maps; i++)
-		if (map_path(x->maps[i], name))
-			return map_path(x->maps[i], name);
-	return NULL;
-}
-
-/*
- * Whether both paths are of one block device, or of one file in one directory, which
- * need not exist yet.
- */
-static bool same_place(const char *a, const char *b)
-{
-	const char *slash_a = strrchr(a, '/'), *slash_b = strrchr(b, '/');
-	const char *file_a = slash_a ? slash_a + 1 : a, *file_b = slash_b ? slash_b + 1 : b;
-	char *dir_a, *dir_b;
-	struct stat st_a, st_b;
-	bool same;
-
-	if (stat(a, &st_a) == 0 && stat(b, &st_b) == 0 && S_ISBLK(st_a.st_mode) &&
-	    S_ISBLK(st_b.st_mode))
-		return st_a.st_rdev == st_b.st_rdev;
-	if (strcmp(file_a, file_b) != 0)
-		return false;
-	dir_a = strndup(a, file_a - a);
-	dir_b = strndup(b, file_b - b);
-	same = dir_a && dir_b && stat(*dir_a ? dir_a : ".", &st_a) == 0 &&
-	       stat(*dir_b ? dir_b : ".", &st_b) == 0 && st_a.st_dev == st_b.st_dev &&
-	       st_a.st_ino == st_b.st_ino;
-	free(dir_a);
-	free(dir_b);
-	return same;
-}
-
-/* Two disks to one place; needs the names, which may have an equals sign. */
-static int check_places(const struct extract *x, const struct vma_header *h)
-{
-	for (unsigned int i = 1; i <= VMA_MAX_DEVICES; i++) {
-		const char *a = h->devices[i].name ? mapped_path(x, h->devices[i].name) : NULL;
-
-		for (unsigned int j = 1; a && j < i; j++) {
-			const char *b = h->devices[j].name ? mapped_path(x, h->devices[j].name)
-							   : NULL;
-
-			if (b && same_place(a, b))
-				return refuse(x, "devices %s and %s would both go to %s",
-					      vma_quote(h->devices[j].name),
-					      vma_quote(h->devices[i].name), a);
-		}
-	}
-	return EXIT_OK;
-}
-
-static bool is_mapped(const char *map, const struct vma_header *h)
-{
-	for (unsigned int id = 1; id <= VMA_MAX_DEVICES; id++)
-		if (h->devices[id].name && map_path(map, h->devices[id].name))
-			return true;
-	return false;
-}
-
-/* How often a device is named; once is enough. */
-static int check_device(const struct extract *x, const char *name)
-{
-	unsigned int given = 0;
-
-	for (unsigned int i = 0; i < x->nr_maps; i++)
-		given += map_path(x->maps[i], name) != NULL;
-	for (unsigned int i = 0; i < x->nr_skips; i++)
-		given += strcmp(x->skips[i], name) == 0;
-	if (given > 1)
-		return refuse(x, "device %s is named more than once", vma_quote(name));
-	if (given || in_directory(x, name) || is_skipped(x, name))
-		return EXIT_OK;
-	if (x->map_path)
-		return refuse(x, "device %s is not in the map", vma_quote(name));
-	return refuse(x, "device %s is not named: add --to %s=PATH or --skip %s", vma_quote(name),
-		      vma_quote(name), vma_quote(name));
-}
-
-/* The names in "-d", each of which must be there. */
-static int check_only(const struct extract *x, const struct vma_header *h)
-{
-	char *list = x->only ? strdup(x->only) : NULL, *at = list, *name;
-	int code = EXIT_OK;
-
-	while (code == EXIT_OK && (name = strsep(&at, ",")))
-		if (vma_header_find_device(h, name) < 0)
-			code = refuse(x, "-d %s: there is no such device in %s", name,
-				      archive_in_name(x->archive));
-	free(list);
-	return code;
-}
-
-/*
- * Names that were given must be in the archive: a mistyped one would leave a disk out.
- * The rest of the command line's check, now that the names are known: an exit code.
- */
-static int check_names(const struct extract *x, const struct vma_header *h)
-{
-	const char *archive = archive_in_name(x->archive);
-	int code = check_only(x, h);
-
-	for (unsigned int i = 0; i < x->nr_skips; i++)
-		if (vma_header_find_device(h, x->skips[i]) < 0)
-			return refuse(x, "--skip %s: there is no such device in %s", x->skips[i],
-				      archive);
-	for (unsigned int i = 0; i < x->nr_zeroed; i++)
-		if (vma_header_find_device(h, x->zeroed[i]) < 0)
-			return refuse(x, "--zeroed %s: there is no such device in %s",
-				      x->zeroed[i], archive);
-	for (unsigned int i = 0; i < x->nr_maps; i++)
-		if (!is_mapped(x->maps[i], h))
-			return refuse(x, "--to %s: there is no such device in %s", x->maps[i],
-				      archive);
-	for (unsigned int id = 1; id <= VMA_MAX_DEVICES && code == EXIT_OK; id++)
-		if (h->devices[id].name)
-			code = check_device(x, h->devices[id].name);
-	return code == EXIT_OK ? check_places(x, h) : code;
-}
-
-/* The archive must not be below a disk that is about to be overwritten. */
-static int check_archive_apart(const struct extract *x, const struct archive_in *in,
-			       struct vma_error *err)
-{
-	const struct vma_header *h = archive_in_header(in);
-	int ret = 0;
-
-	for (unsigned int id = 1; id <= VMA_MAX_DEVICES && x->nr_maps && !ret; id++) {
-		const char *name = h->devices[id].name;
-
-		if (name && !is_skipped(x, name) && mapped_path(x, name))
-			ret = sink_check_apart(mapped_path(x, name), archive_in_fd(in), err);
-	}
-	return ret;
-}
-
-static int open_in_directory(struct extract *x, const char *name, unsigned int id, uint64_t size,
-			     struct vma_error *err)
-{
-	char file[VMA_MAX_NAME + sizeof("disk-.raw")];
-	char quoted[VMA_QUOTE_SIZE], *path;
-	int fd, ret;
-
-	if (strcmp(name, VMA_VMSTATE) == 0)
-		strcpy(file, "vmstate.bin");
-	else
-		snprintf(file, sizeof(file), "disk-%s.raw", name);
-	fd = new_dir_create(x->dir, file, err);
-	if (fd < 0)
-		return fd;
-	if (asprintf(&path, "%s/%s", x->directory, vma_escape(quoted, sizeof(quoted), file)) < 0) {
-		close(fd);
-		return vma_fail(err, -ENOMEM, "out of memory");
-	}
-	ret = sink_new_file(&x->sinks[id], fd, path, size, err);
-	free(path);
-	return ret;
-}
-
-/* What the map's line for the device says beyond the place. */
-static void apply_line(struct extract *x, const struct map_line *l, unsigned int id)
-{
-	if (!l->write_zeroes)
-		sink_assume_zero(x->sinks[id]);
-	if (l->use_cache)
-		sink_use_cache(x->sinks[id]);
-	x->groups[id] = l->group;
-	for (unsigned int i = 1; i < id && l->group; i++)
-		if (x->groups[i] && strcmp(x->groups[i], l->group) == 0 && x->limits[i]) {
-			x->limits[id] = x->limits[i];
-			if (!x->limits[id]->bps)
-				x->limits[id]->bps = l->bps;
-			return;
-		}
-	x->throttles[id].bps = l->bps;
-	x->limits[id] = &x->throttles[id];
-}
-
-static int open_mapped(struct extract *x, const char *name, unsigned int id, uint64_t size,
-		       struct vma_error *err)
-{
-	const char *path = mapped_path(x, name);
-	int ret;
-
-	if (!x->map_path)
-		return sink_open(&x->sinks[id], path, size, err);
-	ret = sink_open_existing(&x->sinks[id], path, size, err);
-	for (unsigned int i = 0; i < x->map.nr && !ret; i++)
-		if (!x->map.lines[i].skip && map_path(x->map.lines[i].target, name))
-			apply_line(x, &x->map.lines[i], id);
-	return ret;
-}
-
-static int open_sink(struct extract *x, const struct vma_device *dev, unsigned int id,
-		     struct vma_error *err)
-{
-	char *path;
-	int ret;
-
-	if (mapped_path(x, dev->name)) {
-		ret = open_mapped(x, dev->name, id, dev->size, err);
-	} else if (x->dir) {
-		ret = open_in_directory(x, dev->name, id, dev->size, err);
-	} else {
-		if (asprintf(&path, "%s/vmstate.bin", x->directory) < 0)
-			return vma_fail(err, -ENOMEM, "out of memory");
-		ret = sink_open(&x->sinks[id], path, dev->size, err);
-		free(path);
-	}
-	for (unsigned int i = 0; i < x->nr_zeroed && !ret; i++)
-		if (strcmp(x->zeroed[i], dev->name) == 0)
-			sink_assume_zero(x->sinks[id]);
-	return ret;
-}
-
-/* The directory with the configurations; the disks may follow. */
-static int open_directory(struct extract *x, const struct vma_header *h, struct vma_error *err)
-{
-	int ret = new_dir_open(&x->dir, x->directory, err);
-
-	for (unsigned int i = 0; i < h->nr_configs && !ret; i++)
-		ret = new_dir_put(x->dir, h->configs[i].name, h->configs[i].data,
-				  h->configs[i].size, err);
-	return ret;
-}
-
-static int open_sinks(struct extract *x, const struct vma_header *h, struct vma_error *err)
-{
-	int ret = 0;
-
-	if (x->directory && !x->map_path)
-		ret = open_directory(x, h, err);
-	for (unsigned int id = 1; id <= VMA_MAX_DEVICES && !ret; id++)
-		if (h->devices[id].name && !is_skipped(x, h->devices[id].name))
-			ret = open_sink(x, &h->devices[id], id, err);
-	return ret;
-}
-
-/* ---- the map ---------------------------------------------------------- */
-
-/* Tells what is in the archive, and is told where it goes. */
-static int ask_for_map(struct extract *x, const struct vma_header *h, int stop_fd,
-		       struct vma_error *err)
-{
-	int ret = open_directory(x, h, err);
-
-	if (!ret) {
-		ret = new_dir_commit(x->dir, err);
-		x->dir = NULL;
-	}
-	if (ret)
-		return ret;
-	x->made = h;
-	print_listing(h);
-	fflush(stdout);
-	ret = map_file_read(&x->map, x->map_path, stop_fd, err);
-	for (unsigned int i = 0; i < x->map.nr && !ret; i++) {
-		const struct map_line *l = &x->map.lines[i];
-
-		if (l->skip)
-			x->skips[x->nr_skips++] = l->target;
-		else
-			x->maps[x->nr_maps++] = l->target;
-		if (x->verbose && !l->skip)
-			printf("map '%s' (write zeros = %d)\n", l->target, l->write_zeroes);
-	}
-	return ret;
-}
-
-static void remove_made(const struct extract *x)
-{
-	int dir = open(x->directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-
-	if (dir < 0)
-		return;
-	for (unsigned int i = 0; i < x->made->nr_configs; i++)
-		unlinkat(dir, x->made->configs[i].name, 0);
-	close(dir);
-	rmdir(x->directory);
-}
 
 /* ---- copying ---------------------------------------------------------- */
 
@@ -412,7 +63,7 @@ static int copy(struct extract *x, struct vma_reader *r, int stop_fd, bool *read
 			break;
 		vma_progress_add(&progress, &c);
 	}
-	if (!ret)
+	if (!ret && !x->salvage)
 		ret = vma_reader_finish(r, err);
 	if (!ret) {
 		*reading = false;
@@ -456,36 +107,60 @@ static void clean_up(struct extract *x)
 	}
 	new_dir_abort(x->dir);
 	if (x->made)
-		remove_made(x);
+		extract_remove_made(x);
 	map_file_free(&x->map);
+}
+
+static int open_archive(struct extract *x, struct archive_in **in, struct damage **d, int stop_fd,
+			struct vma_error *err)
+{
+	struct vma_tolerance t = { .fault = damage_fault, .likely = x->likely };
+	int ret;
+
+	if (!x->salvage)
+		return archive_in_open(in, x->archive, stop_fd, err);
+	ret = damage_new(d, x->archive, err);
+	if (ret)
+		return ret;
+	t.ctx = *d;
+	ret = archive_in_open_damaged(in, x->archive, stop_fd, &t, err);
+	if (!ret)
+		damage_set_header(*d, archive_in_header(*in));
+	return ret;
 }
 
 static int extract(struct extract *x)
 {
+	struct damage *damage = NULL;
 	struct archive_in *in = NULL;
 	struct vma_error err;
 	bool reading = true;
 	int stop_fd, ret, code = EXIT_OK;
 
 	stop_fd = stop_open(&err);
-	ret = stop_fd < 0 ? stop_fd : archive_in_open(&in, x->archive, stop_fd, &err);
+	ret = stop_fd < 0 ? stop_fd : open_archive(x, &in, &damage, stop_fd, &err);
 	if (!ret) {
 		reading = false;
 		if (x->map_path)
-			ret = ask_for_map(x, archive_in_header(in), stop_fd, &err);
+			ret = extract_ask_for_map(x, archive_in_header(in), stop_fd, &err);
 	}
 	if (!ret) {
-		code = check_names(x, archive_in_header(in));
+		code = extract_check_names(x, archive_in_header(in));
 		if (code != EXIT_OK)
 			goto out;
-		ret = check_archive_apart(x, in, &err);
+		ret = extract_check_apart(x, in, &err);
 	}
 	if (!ret)
-		ret = open_sinks(x, archive_in_header(in), &err);
+		ret = extract_open_sinks(x, archive_in_header(in), &err);
 	if (!ret)
 		ret = copy(x, archive_in_reader(in), stop_fd, &reading, &err);
 	if (!ret) {
 		reading = false;
+		if (x->salvage)
+			ret = extract_salvaged(x, archive_in_reader(in), damage, stop_fd, &code,
+					       &err);
+	}
+	if (!ret) {
 		if (stop_requested(stop_fd))
 			ret = vma_fail(&err, -EINTR, "interrupted by a signal");
 		else
@@ -493,12 +168,15 @@ static int extract(struct extract *x)
 		if (!ret)
 			x->made = NULL;
 	}
+	if (!ret && damage)
+		damage_close(damage, code);
 	if (ret)
 		complain("%s: %s", archive_in_name(x->archive), err.text);
 	if (ret)
 		code = reading || ret == -EINTR ? archive_in_exit_code(ret) : EXIT_FAILED;
 out:
 	clean_up(x);
+	damage_free(damage);
 	archive_in_close(in);
 	if (stop_fd >= 0)
 		close(stop_fd);
@@ -513,6 +191,8 @@ static int parse(struct extract *x, int argc, char **argv)
 		{ "to", required_argument, NULL, 't' },
 		{ "skip", required_argument, NULL, 's' },
 		{ "zeroed", required_argument, NULL, 'z' },
+		{ "salvage", optional_argument, NULL, 'S' },
+		{ "json", no_argument, NULL, 'j' },
 		{ 0 },
 	};
 	int c;
@@ -541,6 +221,16 @@ static int parse(struct extract *x, int argc, char **argv)
 		case 'v':
 			x->verbose = true;
 			break;
+		case 'S':
+			if (optarg && strcmp(optarg, "likely") != 0)
+				return usage_error(&cmd_extract, "--salvage=%s: there is only --salvage=likely",
+						   optarg);
+			x->salvage = true;
+			x->likely = x->likely || optarg;
+			break;
+		case 'j':
+			x->json = true;
+			break;
 		default:
 			return option_error(&cmd_extract, c, argv);
 		}
@@ -556,6 +246,10 @@ static int parse(struct extract *x, int argc, char **argv)
 		return usage_error(&cmd_extract, "give a directory or --to, not both");
 	if (x->map_path && !x->directory)
 		return usage_error(&cmd_extract, "-r wants a directory, for the configurations");
+	if (x->json && !x->salvage)
+		return usage_error(&cmd_extract, "--json goes with --salvage");
+	if (x->json && (x->verbose || x->map_path))
+		return usage_error(&cmd_extract, "--json goes neither with -v nor with -r: all use standard output");
 	if (!x->directory && !x->nr_maps)
 		return usage_error(&cmd_extract, "give a directory, or --to NAME=PATH for each disk");
 	return EXIT_OK;
@@ -587,7 +281,8 @@ static int run(int argc, char **argv)
 const struct command cmd_extract = {
 	.name = "extract",
 	.usage = "ARCHIVE DIR [-v] [-d NAME,...] [--skip NAME]... [-r MAP]\n"
-		 "   or: extract ARCHIVE --to NAME=PATH... [-v] [--skip NAME]... [--zeroed NAME]...",
+		 "   or: extract ARCHIVE --to NAME=PATH... [-v] [--skip NAME]... [--zeroed NAME]...\n"
+		 "   both with --salvage[=likely] [--json] for what is not damaged",
 	.help = "Extracts an archive into a new directory, or its disks one by one.",
 	.run = run,
 };

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* vmactl verify: reads all of an archive and says whether every cluster is there. */
+/*
+ * vmactl verify: reads all of an archive and says whether every cluster is there and as it was
+ * written. Damage does not end it: all that can be found is told.
+ */
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "libvma/text.h"
 #include "vmactl/archive-in.h"
+#include "vmactl/damage.h"
 #include "vmactl/vma-progress.h"
 #include "vmactl/vmactl.h"
 
@@ -29,7 +33,7 @@ static int read_all(struct vma_reader *r, struct tally *t, bool verbose, struct 
 	}
 	if (!ret)
 		vma_progress_end(&progress);
-	return ret ? ret : vma_reader_finish(r, err);
+	return ret;
 }
 
 static void print_details(const struct vma_header *h, enum codec_kind codec)
@@ -46,7 +50,8 @@ static void print_details(const struct vma_header *h, enum codec_kind codec)
 		       vma_escape(name, sizeof(name), h->configs[i].name), h->configs[i].size);
 }
 
-static void print_summary(const struct vma_header *h, const struct tally *t)
+static void print_summary(const struct vma_header *h, const struct tally *t,
+			  const struct vma_reader_stats *stats)
 {
 	char name[VMA_ESCAPED_SIZE];
 	unsigned int devices = 0;
@@ -62,53 +67,98 @@ static void print_summary(const struct vma_header *h, const struct tally *t)
 		       vma_escape(name, sizeof(name), dev->name), dev->size, dev->nr_clusters,
 		       100.0 * (double)(all - t->blocks[i]) / (double)all);
 	}
+	if (stats->extents)
+		printf("data is %sprotected by checksums\n",
+		       stats->summed == stats->extents ? "" :
+		       stats->summed ? "partly " : "not ");
 	printf("complete: %u devices, %u configuration files, %" PRIu64 " bytes of data\n", devices,
 	       h->nr_configs, t->total * VMA_BLOCK_SIZE);
 }
 
-static int verify(const char *path, bool verbose, struct vma_error *err)
+/* Says what is wrong, and returns an exit code. */
+static int conclude(struct archive_in *in, struct damage *d, const struct tally *t, bool json)
 {
-	struct tally tally = { 0 };
-	struct archive_in *in;
-	int ret;
+	const struct vma_header *h = archive_in_header(in);
+	const struct vma_reader *r = archive_in_reader(in);
+	struct vma_reader_stats stats;
+	struct json_object *root;
+	bool all[256];
 
-	ret = archive_in_open(&in, path, -1, err);
-	if (ret)
-		return ret;
-	if (verbose)
-		print_details(archive_in_header(in), archive_in_codec(in));
-	ret = read_all(archive_in_reader(in), &tally, verbose, err);
+	for (unsigned int i = 0; i < 256; i++)
+		all[i] = h->devices[i].name;
+	vma_reader_stats(r, &stats);
+	damage_missing(d, r, all, false);
+	if (json) {
+		root = damage_json(d, r, stats.extents && stats.summed == stats.extents);
+		if (!root) {
+			complain("out of memory");
+			return EXIT_FAILED;
+		}
+		puts(json_object_to_json_string_ext(root, JSON_C_TO_STRING_PRETTY |
+						    JSON_C_TO_STRING_NOSLASHESCAPE));
+		json_object_put(root);
+	} else if (!damage_any(d)) {
+		print_summary(h, t, &stats);
+	}
+	damage_verdict(d);
+	return damage_any(d) ? EXIT_BAD_ARCHIVE : EXIT_OK;
+}
+
+static int verify(const char *path, bool verbose, bool json)
+{
+	struct vma_tolerance t = { .fault = damage_fault };
+	struct tally tally = { 0 };
+	struct archive_in *in = NULL;
+	struct damage *d = NULL;
+	struct vma_error err;
+	int ret, code;
+
+	ret = damage_new(&d, path, &err);
+	t.ctx = d;
 	if (!ret)
-		print_summary(archive_in_header(in), &tally);
+		ret = archive_in_open_damaged(&in, path, -1, &t, &err);
+	if (!ret) {
+		damage_set_header(d, archive_in_header(in));
+		if (verbose)
+			print_details(archive_in_header(in), archive_in_codec(in));
+		ret = read_all(archive_in_reader(in), &tally, verbose, &err);
+	}
+	if (ret)
+		complain("%s: %s", archive_in_name(path), err.text);
+	code = ret ? archive_in_exit_code(ret) : conclude(in, d, &tally, json);
 	archive_in_close(in);
-	return ret;
+	damage_free(d);
+	return code;
 }
 
 static int run(int argc, char **argv)
 {
-	struct vma_error err;
-	bool verbose = false;
-	int ret, c;
+	static const struct option options[] = {
+		{ "json", no_argument, NULL, 'j' },
+		{ 0 },
+	};
+	bool verbose = false, json = false;
+	int c;
 
 	opterr = 0;
-	while ((c = getopt(argc, argv, ":v")) != -1) {
-		if (c != 'v')
+	while ((c = getopt_long(argc, argv, ":v", options, NULL)) != -1) {
+		if (c == 'v')
+			verbose = true;
+		else if (c == 'j')
+			json = true;
+		else
 			return option_error(&cmd_verify, c, argv);
-		verbose = true;
 	}
 	if (argc - optind != 1)
 		return usage_error(&cmd_verify, "give exactly one archive");
-	ret = verify(argv[optind], verbose, &err);
-	if (ret) {
-		complain("%s: %s", archive_in_name(argv[optind]), err.text);
-		return archive_in_exit_code(ret);
-	}
-	return EXIT_OK;
+	if (json && verbose)
+		return usage_error(&cmd_verify, "give -v or --json, not both");
+	return verify(argv[optind], verbose, json);
 }
 
 const struct command cmd_verify = {
 	.name = "verify",
-	.usage = "ARCHIVE [-v]",
+	.usage = "ARCHIVE [-v | --json]",
 	.help = "Checks that an archive is not damaged, and that no part of a disk is missing.",
 	.run = run,
 };

@@ -121,7 +121,8 @@ static void general_help(FILE *to)
 	fprintf(to, "\n\"%s help COMMAND\" tells more about one of them, \"%s --version\" the version.\n",
 		program, program);
 	fputs("Exit codes: 0 done; 1 failed; 2 bad command line; 3 the archive is damaged or\n"
-	      "incomplete; 4 the instant of the backup was lost; 5 interrupted by a signal.\n",
+	      "incomplete; 4 the instant of the backup was lost; 5 interrupted by a signal;\n"
+	      "6 a part of a damaged archive was salvaged.\n",
 	      to);
 }
 

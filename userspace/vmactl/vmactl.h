@@ -16,6 +16,7 @@ enum {
 	EXIT_BAD_ARCHIVE = 3,	/* the archive is damaged or incomplete */
 	EXIT_SNAPSHOT_BROKEN = 4, /* the instant was lost (break-snapshot) */
 	EXIT_INTERRUPTED = 5,	/* ended by SIGINT or SIGTERM */
+	EXIT_SALVAGED = 6,	/* extract --salvage: something of the archive is damaged */
 };
 
 struct command {
