@@ -18,6 +18,7 @@
 #include <zstd.h>
 
 #include "archive/file.h"
+#include "codec/zstd-frame.h"
 #include "libvma/text.h"
 
 #define BUCKETS		1024u
@@ -120,16 +121,32 @@ static struct worker *worker_new(void)
 	return w;
 }
 
+static int check_seal(const struct frame *frame, const uint8_t *packed, uint32_t number,
+		      struct vma_error *err)
+{
+	const uint8_t *p = packed + frame->size;
+	struct seal seal;
+
+	if (zstd_seal_get(p, &seal) && seal.kind == SEAL_PIECE &&
+	    seal.count == frame->content_size && seal.hash == zstd_seal_hash(packed, p))
+		return 0;
+	return vma_fail(err, -EBADMSG, "damaged: zstd frame %" PRIu32 ", bytes %" PRIu64 "-%" PRIu64
+			" of the file, differs from its seal", number, frame->at,
+			frame->at + frame->size + ZSTD_SEAL_SIZE - 1);
+}
+
 static int decompress(struct frame_cache *c, struct worker *w, const struct frame *frame,
 		      uint8_t *data, uint32_t number, struct vma_error *err)
 {
-	uint8_t *packed = malloc(frame->size);
-	size_t got;
+	size_t size = frame->size + (frame->sealed ? ZSTD_SEAL_SIZE : 0), got;
+	uint8_t *packed = malloc(size);
 	int ret;
 
 	if (!packed)
 		return vma_fail(err, -ENOMEM, "out of memory");
-	ret = file_read(c->fd, frame->at, packed, frame->size, err);
+	ret = file_read(c->fd, frame->at, packed, size, err);
+	if (!ret && frame->sealed)
+		ret = check_seal(frame, packed, number, err);
 	if (!ret) {
 		got = ZSTD_decompressDCtx(w->zstd, data, frame->content_size, packed, frame->size);
 		if (ZSTD_isError(got))

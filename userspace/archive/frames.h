@@ -3,7 +3,9 @@
  * frames: where the frames of a zstd file lie, from the seek table at its end.
  *
  * The table is that of zstd's published seekable format: a skippable frame, the last
- * of the file, that lists the sizes of all frames before it. Constant once opened.
+ * of the file, that lists the sizes of all frames before it. The seals of a file that
+ * has them (codec/seal.h) are frames of the table, and go with the frame before them here.
+ * Constant once opened.
  */
 #ifndef ARCHIVE_FRAMES_H
 #define ARCHIVE_FRAMES_H
@@ -16,7 +18,7 @@
  */
 #define FRAME_MAX	(64u << 20)
 
-/* 16 bytes of memory for each; as extents come to 3.7 MiB, enough for 60 TiB. */
+/* 16 bytes of memory for each, seals not counted; as extents come to 3.7 MiB, enough for 60 TiB. */
 #define FRAMES_MAX	(1u << 24)
 
 struct frames;
@@ -31,9 +33,10 @@ uint32_t frames_largest(const struct frames *f);	/* likewise */
 
 struct frame {
 	uint64_t at;		/* in the file */
-	uint64_t size;		/* compressed */
+	uint64_t size;		/* compressed, without its seal */
 	uint64_t content_at;	/* in the stream */
 	uint32_t content_size;
+	bool sealed;		/* its seal follows it at once */
 };
 
 /* at < frames_total(): the number of the frame that holds this byte of the stream. */

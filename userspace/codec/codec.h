@@ -75,8 +75,8 @@ enum codec_kind decoder_kind(const struct decoder *d);
 int decoder_start_threads(struct decoder *d, unsigned int threads, struct vma_error *err);
 ssize_t decoder_read(void *decoder, void *buf, size_t len, struct vma_error *err);
 /*
- * Before the first read and before threads are started: go on behind damage, see vma_loss_fn,
- * which decoder_loss() is. What can't be gone behind ends the stream.
+ * Before the first read: go on behind damage, see vma_loss_fn, which decoder_loss() is. What
+ * can't be gone behind ends the stream.
  */
 void decoder_go_on(struct decoder *d);
 int decoder_loss(void *decoder, struct vma_loss *loss);

@@ -11,7 +11,7 @@
 #include "codec/lzop-file.h"
 #include "libvma/text.h"
 
-#define BLOCK_HEADER	12u	/* two sizes and one checksum */
+#define BLOCK_HEADER	16u	/* two sizes and two checksums */
 
 /* As in lzop: up to here the fast method, above it the slow ones of that level. */
 #define FAST_LEVEL_MAX	6
@@ -86,10 +86,12 @@ static ssize_t pack(void *state, const void *in, size_t len, void *out, size_t r
 		lzop_put_be32(to, n);
 		lzop_put_be32(to + 4, packed < n ? packed : n);
 		lzop_put_be32(to + 8, lzo_adler32(1, from, n));
-		to += BLOCK_HEADER;
+		to += 12;
+		/* What is stored has no second checksum. */
 		if (packed < n) {
-			memcpy(to, s->packed, packed);
-			to += packed;
+			lzop_put_be32(to, lzo_adler32(1, s->packed, packed));
+			memcpy(to + 4, s->packed, packed);
+			to += 4 + packed;
 		} else {
 			memcpy(to, from, n);
 			to += n;
@@ -117,7 +119,9 @@ static int begin(void **stream, int level, codec_write_fn write, void *ctx, stru
 	p[5] = LZOP_VERSION_NEEDED & 0xff;
 	p[6] = level > FAST_LEVEL_MAX ? LZOP_M_LZO1X_999 : LZOP_M_LZO1X_1;
 	p[7] = level;
-	lzop_put_be32(p + 8, LZOP_F_ADLER_DATA | LZOP_F_STDIN | LZOP_F_STDOUT | LZOP_F_OS_UNIX);
+	/* Of both, so that no bit may flip: a match as good as another decompresses alike. */
+	lzop_put_be32(p + 8, LZOP_F_ADLER_DATA | LZOP_F_ADLER_PACKED | LZOP_F_STDIN |
+		      LZOP_F_STDOUT | LZOP_F_OS_UNIX);
 	lzop_put_be32(p + 12, 0);		/* mode: of no file */
 	lzop_put_be32(p + 16, now);
 	lzop_put_be32(p + 20, now >> 32);

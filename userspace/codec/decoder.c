@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The decompressing side: tells the formats apart, and keeps the first failure. */
+/*
+ * The decompressing side: tells the formats apart, keeps the first failure, and makes
+ * what a decompressor finds damaged an error, or a loss that is gone behind.
+ */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,7 +18,8 @@ struct decoder {
 	void *state;
 	struct input in;
 	bool go_on;
-	bool lost;		/* the end is one of damage, which is to be told */
+	bool lost;		/* the stream stands at this loss, which is to be told */
+	struct vma_loss loss;
 	int failed;		/* the first failure stays */
 	struct vma_error failure;
 };
@@ -87,45 +92,70 @@ void decoder_free(struct decoder *d)
 static ssize_t read_plain(struct decoder *d, uint8_t *buf, size_t len, struct vma_error *err)
 {
 	size_t kept = d->in.used - d->in.pos;
-	ssize_t got;
 
+	if (!kept)
+		return d->in.read(d->in.ctx, buf, len, err);
 	if (kept > len)
 		kept = len;
-	if (kept)
-		memcpy(buf, input_at(&d->in), kept);
+	memcpy(buf, input_at(&d->in), kept);
 	input_skip(&d->in, kept);
-	if (kept == len)
-		return len;
-	got = d->in.read(d->in.ctx, buf + kept, len - kept, err);
-	return got < 0 ? got : (ssize_t)kept + got;
+	return kept;
+}
+
+static int damaged(const struct vma_loss *loss, int code, struct vma_error *err)
+{
+	if (loss->begin >= loss->end)
+		return vma_fail(err, code, "%s (at byte %" PRIu64 " of the file)", loss->what.text,
+				loss->begin);
+	if (!loss->bytes)
+		return vma_fail(err, code,
+				"damaged: bytes %" PRIu64 "-%" PRIu64 " of the file are not as written; the data is intact (%s)",
+				loss->begin, loss->end - 1, loss->what.text);
+	return vma_fail(err, code, "%s (bytes %" PRIu64 "-%" PRIu64 " of the file)",
+			loss->what.text, loss->begin, loss->end - 1);
+}
+
+/* Some bytes; 0 at the end, and before a loss that is to be told. */
+static ssize_t read_some(struct decoder *d, uint8_t *buf, size_t len, struct vma_error *err)
+{
+	ssize_t n;
+
+	if (!d->decompressor)
+		return read_plain(d, buf, len, err);
+	d->loss.what.text[0] = '\0';
+	n = d->decompressor->read(d->state, buf, len, &d->loss, err);
+	if (n >= 0 || !d->loss.what.text[0])
+		return n;
+	if (!d->go_on)
+		return damaged(&d->loss, n, err);
+	d->lost = true;
+	return 0;
 }
 
 ssize_t decoder_read(void *decoder, void *buf, size_t len, struct vma_error *err)
 {
 	struct decoder *d = decoder;
-	ssize_t ret;
+	size_t done = 0;
 
-	if (d->failed == -EBADMSG && d->go_on)
-		return 0;
 	if (d->failed)
 		return vma_fail(err, d->failed, "%s", d->failure.text);
-	if (d->decompressor)
-		ret = d->decompressor->read(d->state, buf, len, &d->failure);
-	else
-		ret = read_plain(d, buf, len, &d->failure);
-	if (ret < 0) {
-		d->failed = ret;
-		d->lost = ret == -EBADMSG && d->go_on;
-		return d->lost ? 0 : vma_fail(err, d->failed, "%s", d->failure.text);
+	while (done < len && !d->lost) {
+		ssize_t n = read_some(d, (uint8_t *)buf + done, len - done, &d->failure);
+
+		if (n < 0) {
+			d->failed = n;
+			return vma_fail(err, d->failed, "%s", d->failure.text);
+		}
+		if (!n)
+			break;
+		done += n;
 	}
-	return ret;
+	return done;
 }
 
 void decoder_go_on(struct decoder *d)
 {
 	d->go_on = true;
-	if (d->decompressor && d->decompressor->go_on)
-		d->decompressor->go_on(d->state);
 }
 
 int decoder_loss(void *decoder, struct vma_loss *loss)
@@ -133,11 +163,8 @@ int decoder_loss(void *decoder, struct vma_loss *loss)
 	struct decoder *d = decoder;
 
 	if (!d->lost)
-		return d->decompressor && d->decompressor->loss ?
-			       d->decompressor->loss(d->state, loss) : 0;
-	/* All from there on, wherever that is. */
+		return 0;
 	d->lost = false;
-	*loss = (struct vma_loss){ .end = UINT64_MAX, .bytes = VMA_LOSS_UNKNOWN,
-				   .what = d->failure };
+	*loss = d->loss;
 	return 1;
 }

@@ -1,20 +1,43 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Members one after the other; zeroes behind the last one, as tapes leave them, are allowed. */
+/*
+ * Members one after the other; zeroes behind the last one, as tapes leave them, are allowed.
+ *
+ * A member that is not too large is decompressed as a whole before any of it is handed
+ * out, so that it is known to be right: all of ours are. Of a larger one the bytes come
+ * as they come. Behind damage the next seal is looked for, in files that have none
+ * the next member.
+ */
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <zlib.h>
 
 #include "codec/decompressor.h"
+#include "codec/gzip-file.h"
 #include "libvma/text.h"
 
-#define GZIP_WINDOW	(15 + 16)	/* see compress-gzip.c */
+/* Bytes of a member that is taken as a whole, compressed or not. */
+#define WHOLE_MAX	(8u << 20)
+/* The content of a member is given so much room first, and twice as much when it is full. */
+#define WHOLE_FIRST	(1u << 20)
+
+#define TRUNCATED	"truncated: the archive ends within a gzip member"
 
 struct gzip {
 	struct input *in;
 	z_stream z;
-	bool in_member;
-	bool any;		/* a member was read */
-	bool padding;		/* zeroes were seen: nothing else may follow */
+	uint8_t *out;			/* of a member that was taken as a whole */
+	size_t room, out_len, out_pos;
+	bool streaming;			/* within a member that is too large for that */
+	uint64_t begin;			/* of this member */
+	bool any;			/* a member was read */
+	bool padding;			/* zeroes were seen: nothing else may follow */
+	bool sealed, closed;		/* the file has seals; and its last one was seen */
+	bool lossy;			/* pieces can't be counted any more */
+	bool ended;
+	uint64_t pieces;
 };
 
 static bool is(const uint8_t *p, size_t len)
@@ -40,22 +63,256 @@ static void close_state(void *state)
 	struct gzip *g = state;
 
 	inflateEnd(&g->z);
+	free(g->out);
 	free(g);
 }
 
-static int truncated(struct vma_error *err)
+/* ---- damage ----------------------------------------------------------- */
+
+/* What is lost begins at `begin` and ends where the input is now. */
+static int lost(const struct gzip *g, uint64_t begin, uint64_t bytes, const char *what,
+		struct vma_loss *loss)
 {
-	return vma_fail(err, -EBADMSG, "truncated: the archive ends within a gzip member");
+	*loss = (struct vma_loss){ .begin = begin, .end = g->in->skipped, .bytes = bytes };
+	return vma_fail(&loss->what, -EBADMSG, "%s", what);
 }
 
-/* 1: a member begins, 0: the end. */
-static int next_member(struct gzip *g, struct vma_error *err)
+static int lost_rest(struct gzip *g, uint64_t begin, uint64_t bytes, const char *what,
+		     struct vma_loss *loss, struct vma_error *err)
 {
-	ssize_t have = input_peek(g->in, 2, err);
+	int ret;
+
+	do
+		ret = input_drop(g->in, UINT32_MAX, err);
+	while (ret > 0);
+	g->ended = true;
+	return ret ? ret : lost(g, begin, bytes, what, loss);
+}
+
+/* Goes on behind the next seal of a piece; it tells how much was lost. */
+static int find_seal(struct gzip *g, uint64_t begin, const char *what, struct vma_loss *loss,
+		     struct vma_error *err)
+{
+	uint64_t bytes = VMA_LOSS_UNKNOWN;
+	uint8_t fixed[GZIP_SEAL_FIXED];
+	struct seal seal;
+	ssize_t have;
+	int ret;
+
+	g->lossy = true;
+	gzip_seal_put_fixed(fixed, SEAL_PIECE);
+	ret = input_find(g->in, fixed, sizeof(fixed), err);
+	if (ret < 0)
+		return ret;
+	have = input_peek(g->in, GZIP_SEAL_SIZE, err);
+	if (have < 0)
+		return have;
+	if (have < (ssize_t)GZIP_SEAL_SIZE)
+		return lost_rest(g, begin, VMA_LOSS_UNKNOWN, what, loss, err);
+	/* The seal of another piece, if there is more than what it sealed can take. */
+	if (gzip_seal_get(input_at(g->in), &seal) && seal.count <= WHOLE_MAX &&
+	    g->in->skipped - begin <= compressBound(seal.count) + 12)
+		bytes = seal.count;
+	input_skip(g->in, GZIP_SEAL_SIZE);
+	return lost(g, begin, bytes, strcmp(what, TRUNCATED) == 0 ? "damaged gzip stream" : what,
+		    loss);
+}
+
+static int find_member(struct gzip *g, uint64_t begin, const char *what, struct vma_loss *loss,
+		       struct vma_error *err)
+{
+	static const uint8_t magic[] = { 0x1f, 0x8b, 8 };
+	int ret = input_find(g->in, magic, sizeof(magic), err);
+
+	g->ended = !ret;
+	return ret < 0 ? ret : lost(g, begin, VMA_LOSS_UNKNOWN, what, loss);
+}
+
+static int damaged(struct gzip *g, const char *what, struct vma_loss *loss, struct vma_error *err)
+{
+	g->streaming = false;
+	if (g->sealed)
+		return find_seal(g, g->begin, what, loss, err);
+	/* Not the same member again. */
+	if (g->in->skipped == g->begin)
+		input_skip(g->in, 1);
+	return find_member(g, g->begin, what, loss, err);
+}
+
+/* ---- members ---------------------------------------------------------- */
+
+static bool make_room(struct gzip *g)
+{
+	size_t size = g->room ? 2 * g->room : WHOLE_FIRST;
+	uint8_t *larger = realloc(g->out, size);
+
+	if (!larger)
+		return false;
+	g->out = larger;
+	g->room = size;
+	return true;
+}
+
+enum member { MEMBER_WHOLE, MEMBER_LARGE, MEMBER_DAMAGED };
+
+/*
+ * Into memory, and nothing off the input: *used bytes of it were looked at. Or a
+ * negative errno.
+ */
+static int inflate_member(struct gzip *g, size_t *used, struct vma_error *what,
+			  struct vma_error *err)
+{
+	*used = 0;
+	g->out_len = 0;
+	inflateReset(&g->z);
+	while (*used < WHOLE_MAX) {
+		ssize_t have = input_peek(g->in, *used + 1, err);
+		int ret;
+
+		if (have < 0)
+			return have;
+		if (g->out_len == g->room) {
+			if (g->room == WHOLE_MAX)
+				break;
+			if (!make_room(g))
+				return vma_fail(err, -ENOMEM, "out of memory");
+		}
+		g->z.next_in = (void *)(input_at(g->in) + *used);
+		g->z.avail_in = have - *used;
+		g->z.next_out = g->out + g->out_len;
+		g->z.avail_out = g->room - g->out_len;
+		ret = inflate(&g->z, Z_NO_FLUSH);
+		g->out_len = g->room - g->z.avail_out;
+		if (ret == Z_MEM_ERROR)
+			return vma_fail(err, -ENOMEM, "out of memory");
+		if (ret == Z_BUF_ERROR && (size_t)have == *used) {
+			vma_error_set(what, TRUNCATED);
+			return MEMBER_DAMAGED;
+		}
+		*used = have - g->z.avail_in;
+		if (ret == Z_STREAM_END)
+			return MEMBER_WHOLE;
+		if (ret == Z_OK || ret == Z_BUF_ERROR)
+			continue;
+		vma_error_set(what, "damaged gzip stream: %s",
+			      g->z.msg ? g->z.msg : "not understood");
+		return MEMBER_DAMAGED;
+	}
+	return MEMBER_LARGE;
+}
+
+/* Takes what is in memory off the input with the seal behind it. */
+static int check_seal(struct gzip *g, size_t used, struct vma_loss *loss, struct vma_error *err)
+{
+	ssize_t have = input_peek(g->in, used + GZIP_SEAL_SIZE + 2, err);
+	const uint8_t *p = input_at(g->in);
+	struct seal seal;
 
 	if (have < 0)
 		return have;
-	while (have > 0 && g->any && !*input_at(g->in)) {
+	if ((size_t)have < used + GZIP_SEAL_SIZE)
+		return lost_rest(g, g->begin, VMA_LOSS_UNKNOWN, TRUNCATED, loss, err);
+	g->pieces++;
+	if (gzip_seal_get(p + used, &seal) && seal.kind == SEAL_PIECE &&
+	    seal.count == g->out_len && seal.hash == seal_hash(p, p + used + GZIP_SEAL_AT)) {
+		input_skip(g->in, used + GZIP_SEAL_SIZE);
+		return 0;
+	}
+	/* The member's own CRC and size are right. */
+	if ((size_t)have == used + GZIP_SEAL_SIZE ||
+	    is(p + used + GZIP_SEAL_SIZE, have - used - GZIP_SEAL_SIZE)) {
+		input_skip(g->in, used + GZIP_SEAL_SIZE);
+		return lost(g, g->begin, 0, "damaged: a gzip member differs from its seal", loss);
+	}
+	g->out_len = 0;
+	return damaged(g, "damaged: a gzip member without a seal", loss, err);
+}
+
+static int next_member(struct gzip *g, struct vma_loss *loss, struct vma_error *err)
+{
+	struct vma_error what;
+	size_t used;
+	int ret;
+
+	g->begin = g->in->skipped;
+	g->out_pos = 0;
+	ret = inflate_member(g, &used, &what, err);
+	switch (ret) {
+	case MEMBER_WHOLE:
+		if (g->sealed)
+			return check_seal(g, used, loss, err);
+		input_skip(g->in, used);
+		return 0;
+	case MEMBER_LARGE:
+		if (g->sealed) {
+			g->out_len = 0;
+			return damaged(g, "damaged: a gzip member larger than one of ours", loss,
+				       err);
+		}
+		input_skip(g->in, used);
+		g->streaming = true;
+		return 0;
+	case MEMBER_DAMAGED:
+		/* What came out of it may be anything. */
+		g->out_len = 0;
+		return damaged(g, what.text, loss, err);
+	default:
+		g->out_len = 0;
+		return ret;
+	}
+}
+
+/* ---- seals at the beginning and the end ------------------------------- */
+
+/* 1: it was one of these. */
+static int lone_seal(struct gzip *g, struct vma_loss *loss, struct vma_error *err)
+{
+	ssize_t have = input_peek(g->in, GZIP_SEAL_SIZE, err);
+	uint64_t begin = g->in->skipped;
+	const uint8_t *p = input_at(g->in);
+	struct seal seal;
+	bool good;
+
+	if (have < 0)
+		return have;
+	if (have < (ssize_t)GZIP_SEAL_SIZE || !gzip_seal_get(p, &seal) ||
+	    (g->sealed && seal.kind != SEAL_END))
+		return 0;
+	good = seal.hash == seal_hash(p, p + GZIP_SEAL_AT);
+	input_skip(g->in, GZIP_SEAL_SIZE);
+	if (!g->sealed) {
+		g->sealed = true;
+		/* Of no other kind if the first one is as it was. */
+		if (!good || begin || seal.kind != SEAL_BEGIN || seal.count)
+			return lost(g, begin, 0, "damaged: the file's first seal is not as written",
+				    loss);
+		return 1;
+	}
+	g->closed = true;
+	if (!good || (!g->lossy && seal.count != g->pieces))
+		return lost(g, begin, 0, "damaged: the last seal does not fit the file", loss);
+	return 1;
+}
+
+static int at_end(struct gzip *g, struct vma_loss *loss)
+{
+	g->ended = true;
+	if (g->sealed && !g->closed)
+		return lost(g, g->in->skipped, VMA_LOSS_UNKNOWN,
+			    "truncated: the end of the gzip file is missing", loss);
+	return 0;
+}
+
+/* What comes next, of whatever kind. */
+static int next(struct gzip *g, struct vma_loss *loss, struct vma_error *err)
+{
+	ssize_t have = input_peek(g->in, 2, err);
+	uint64_t begin;
+	int ret;
+
+	if (have < 0)
+		return have;
+	while (have > 0 && g->any && (!g->sealed || g->closed) && !*input_at(g->in)) {
 		g->padding = true;
 		input_skip(g->in, 1);
 		have = input_peek(g->in, 2, err);
@@ -63,72 +320,91 @@ static int next_member(struct gzip *g, struct vma_error *err)
 			return have;
 	}
 	if (!have)
-		return 0;
+		return at_end(g, loss);
+	begin = g->in->skipped;
 	if (have == 1 && *input_at(g->in) == 0x1f && !g->padding)
-		return truncated(err);
+		return lost_rest(g, begin, VMA_LOSS_UNKNOWN, TRUNCATED, loss, err);
+	if (g->closed)
+		return lost_rest(g, begin, 0, "damaged: bytes behind the end of the gzip file",
+				 loss, err);
+	g->begin = begin;
 	if (g->padding || !is(input_at(g->in), have))
-		return vma_fail(err, -EBADMSG,
-				"damaged: what follows a gzip member is not a gzip member");
-	inflateReset(&g->z);
-	g->in_member = true;
+		return damaged(g, "damaged: what follows a gzip member is not a gzip member", loss,
+			       err);
+	ret = lone_seal(g, loss, err);
 	g->any = true;
-	return 1;
+	return ret ? (ret < 0 ? ret : 0) : next_member(g, loss, err);
 }
 
-static int inflate_some(struct gzip *g, struct vma_error *err)
+/* ---- large members ---------------------------------------------------- */
+
+/* zlib counts in unsigned int. */
+#define READ_MAX	(1u << 30)
+
+static ssize_t read_stream(struct gzip *g, uint8_t *buf, size_t len, struct vma_loss *loss,
+			   struct vma_error *err)
 {
 	ssize_t have = input_peek(g->in, 1, err);
+	size_t n = len < READ_MAX ? len : READ_MAX;
+	struct vma_error what;
 	int ret;
 
 	if (have < 0)
 		return have;
 	g->z.next_in = (void *)input_at(g->in);
 	g->z.avail_in = have;
+	g->z.next_out = buf;
+	g->z.avail_out = n;
 	ret = inflate(&g->z, Z_NO_FLUSH);
 	input_skip(g->in, have - g->z.avail_in);
 	switch (ret) {
 	case Z_STREAM_END:
-		g->in_member = false;
-		return 0;
+		g->streaming = false;
+		break;
 	case Z_OK:
-		return 0;
+		break;
 	case Z_BUF_ERROR:
-		return have ? 0 : truncated(err);
+		if (have)
+			break;
+		g->streaming = false;
+		g->ended = true;
+		return lost(g, g->begin, VMA_LOSS_UNKNOWN, TRUNCATED, loss);
 	case Z_MEM_ERROR:
 		return vma_fail(err, -ENOMEM, "out of memory");
 	default:
-		return vma_fail(err, -EBADMSG, "damaged gzip stream: %s",
-				g->z.msg ? g->z.msg : "not understood");
+		vma_error_set(&what, "damaged gzip stream: %s",
+			      g->z.msg ? g->z.msg : "not understood");
+		return damaged(g, what.text, loss, err);
 	}
+	return n - g->z.avail_out;
 }
 
-/* zlib counts in unsigned int. */
-#define READ_MAX	(1u << 30)
-
-static ssize_t read_state(void *state, uint8_t *buf, size_t len, struct vma_error *err)
+static ssize_t read_state(void *state, uint8_t *buf, size_t len, struct vma_loss *loss,
+			  struct vma_error *err)
 {
 	struct gzip *g = state;
-	size_t done = 0;
-	int ret;
 
-	while (done < len) {
-		size_t n = len - done < READ_MAX ? len - done : READ_MAX;
+	for (;;) {
+		ssize_t n = g->out_len - g->out_pos;
 
-		if (!g->in_member) {
-			ret = next_member(g, err);
-			if (ret < 0)
-				return ret;
-			if (!ret)
-				break;
+		if (n) {
+			n = (size_t)n < len ? n : (ssize_t)len;
+			memcpy(buf, g->out + g->out_pos, n);
+			g->out_pos += n;
+			return n;
 		}
-		g->z.next_out = buf + done;
-		g->z.avail_out = n;
-		ret = inflate_some(g, err);
-		if (ret)
-			return ret;
-		done += n - g->z.avail_out;
+		if (g->ended)
+			return 0;
+		if (g->streaming) {
+			g->out_pos = 0;
+			g->out_len = 0;
+			n = read_stream(g, buf, len, loss, err);
+		} else {
+			n = next(g, loss, err);
+		}
+		if (n)
+			return n;
 	}
-	return done;
 }
 
 const struct decompressor decompressor_gzip = {

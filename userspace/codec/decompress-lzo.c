@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What lzop writes, block by block; memory is twice the largest block, at most LZOP_BLOCK_MAX. */
+/*
+ * What lzop writes, block by block; memory is twice the largest block, at most LZOP_BLOCK_MAX.
+ *
+ * A damaged block is passed over if what follows it can be a block; else the next bytes
+ * are looked for that are one, with the size that lzop gives blocks.
+ */
 #include <errno.h>
 #include <lzo/lzo1x.h>
 #include <lzo/lzoconf.h>
@@ -10,8 +15,11 @@
 #include "codec/lzop-file.h"
 #include "libvma/text.h"
 
-/* The header as far as it has one length: up to the name's. */
+/* The header as far as it has one length: up to the name's. A filter's number makes it longer. */
 #define HEADER_FIXED	25u
+#define FILTER_SIZE	4u
+/* And what follows: a name, and a checksum. */
+#define NAME_MAX_AND_SUM	(255u + 4)
 
 /* An extra field larger than this is no lzop's. */
 #define EXTRA_MAX	(1u << 20)
@@ -19,7 +27,7 @@
 struct lzo {
 	struct input *in;
 	uint32_t flags;
-	bool in_file;
+	bool in_file, ended;
 	uint8_t *block;		/* what is decompressed */
 	size_t room, pos, used;
 };
@@ -51,21 +59,28 @@ static void close_state(void *state)
 	free(l);
 }
 
-/* All of want bytes, or an error. */
-static int need(struct lzo *l, size_t want, struct vma_error *err)
-{
-	ssize_t have = input_peek(l->in, want, err);
+/* ---- damage ----------------------------------------------------------- */
 
-	if (have < 0)
-		return have;
-	if ((size_t)have < want)
-		return vma_fail(err, -EBADMSG, "truncated: the archive ends within its lzo stream");
-	return 0;
+#define TRUNCATED	"truncated: the archive ends within its lzo stream"
+
+/* What is lost begins at `begin` and ends where the input is now. */
+static int lost(const struct lzo *l, uint64_t begin, uint64_t bytes, const char *what,
+		struct vma_loss *loss)
+{
+	*loss = (struct vma_loss){ .begin = begin, .end = l->in->skipped, .bytes = bytes };
+	return vma_fail(&loss->what, -EBADMSG, "%s", what);
 }
 
-static int damaged(const char *what, struct vma_error *err)
+static int lost_rest(struct lzo *l, uint64_t begin, const char *what, struct vma_loss *loss,
+		     struct vma_error *err)
 {
-	return vma_fail(err, -EBADMSG, "damaged lzo stream: %s", what);
+	int ret;
+
+	do
+		ret = input_drop(l->in, UINT32_MAX, err);
+	while (ret > 0);
+	l->ended = true;
+	return ret ? ret : lost(l, begin, VMA_LOSS_UNKNOWN, what, loss);
 }
 
 static bool sum_is(bool crc, const uint8_t *p, size_t len, uint32_t sum)
@@ -73,72 +88,66 @@ static bool sum_is(bool crc, const uint8_t *p, size_t len, uint32_t sum)
 	return (crc ? lzo_crc32(0, p, len) : lzo_adler32(1, p, len)) == sum;
 }
 
-static int skip_extra(struct lzo *l, struct vma_error *err)
-{
-	uint32_t size;
-	int ret;
+/* ---- blocks ----------------------------------------------------------- */
 
-	if (!(l->flags & LZOP_F_EXTRA))
-		return 0;
-	ret = need(l, 4, err);
-	if (ret)
-		return ret;
-	size = lzop_be32(input_at(l->in));
-	if (size > EXTRA_MAX)
-		return damaged("an extra field that is too large", err);
-	ret = need(l, 4 + size + 4, err);
-	if (ret)
-		return ret;
-	if (!sum_is(l->flags & LZOP_F_CRC_HEADER, input_at(l->in), 4 + size,
-		    lzop_be32(input_at(l->in) + 4 + size)))
-		return damaged("wrong checksum of its extra field", err);
-	input_skip(l->in, 4 + size + 4);
-	return 0;
+struct block {
+	uint32_t size, packed;
+	unsigned int header;	/* bytes before the packed ones */
+	/* In this order: adler32 and crc32 of the data, of the packed bytes. */
+	struct {
+		bool there, crc;
+		uint32_t sum;
+	} sums[4];
+};
+
+#define BLOCK_SIZES	8u	/* the beginning of a header */
+#define BLOCK_HEADER	(BLOCK_SIZES + 4 * 4)	/* with all sums that there can be */
+
+static bool block_sizes(const uint8_t *p, struct block *b)
+{
+	b->size = lzop_be32(p);
+	b->packed = lzop_be32(p + 4);
+	return b->size && b->size <= LZOP_BLOCK_MAX && b->packed && b->packed <= b->size;
 }
 
-static unsigned int be16(const uint8_t *p)
+/* Of BLOCK_HEADER bytes, or less at the end of the input: false, too, if they are too few. */
+static bool block_header(const struct lzo *l, const uint8_t *p, size_t len, struct block *b)
 {
-	return (unsigned int)p[0] << 8 | p[1];
+	static const uint32_t flags[] = {
+		LZOP_F_ADLER_DATA, LZOP_F_CRC_DATA, LZOP_F_ADLER_PACKED, LZOP_F_CRC_PACKED,
+	};
+
+	if (len < BLOCK_SIZES || !block_sizes(p, b))
+		return false;
+	b->header = BLOCK_SIZES;
+	for (unsigned int i = 0; i < 4; i++) {
+		/* What is stored has no checksum of what it was packed into. */
+		b->sums[i].there = l->flags & flags[i] && (i < 2 || b->packed < b->size);
+		b->sums[i].crc = i % 2;
+		if (!b->sums[i].there)
+			continue;
+		if (len < b->header + 4)
+			return false;
+		b->sums[i].sum = lzop_be32(p + b->header);
+		b->header += 4;
+	}
+	return true;
 }
 
-/* 1: a file begins, 0: the end. */
-static int next_file(struct lzo *l, struct vma_error *err)
+static bool packed_sums(const struct block *b, const uint8_t *p)
 {
-	ssize_t have = input_peek(l->in, LZOP_MAGIC_SIZE, err);
-	const uint8_t *p;
-	unsigned int name;
-	int ret;
+	for (unsigned int i = 2; i < 4; i++)
+		if (b->sums[i].there && !sum_is(b->sums[i].crc, p, b->packed, b->sums[i].sum))
+			return false;
+	return true;
+}
 
-	if (have <= 0)
-		return have;
-	if (!is(input_at(l->in), have))
-		return damaged("bytes after its end", err);
-	input_skip(l->in, LZOP_MAGIC_SIZE);
-	ret = need(l, HEADER_FIXED, err);
-	if (ret)
-		return ret;
-	p = input_at(l->in);
-	if (be16(p + 4) > LZOP_VERSION || be16(p) < LZOP_VERSION_NEEDED)
-		return vma_fail(err, -EOPNOTSUPP,
-				"written by an lzop that is too old or too new: pipe it through \"lzop -dc\" and give \"-\" as the archive");
-	if (p[6] < LZOP_M_LZO1X_1 || p[6] > LZOP_M_LZO1X_999)
-		return damaged("an unknown method", err);
-	l->flags = lzop_be32(p + 8);
-	if (l->flags & LZOP_F_FILTER)
-		return vma_fail(err, -EOPNOTSUPP,
-				"compressed with a filter of lzop's: pipe it through \"lzop -dc\" and give \"-\" as the archive");
-	name = p[HEADER_FIXED - 1];
-	ret = need(l, HEADER_FIXED + name + 4, err);
-	if (ret)
-		return ret;
-	p = input_at(l->in);
-	if (!sum_is(l->flags & LZOP_F_CRC_HEADER, p, HEADER_FIXED + name,
-		    lzop_be32(p + HEADER_FIXED + name)))
-		return damaged("wrong checksum of its header", err);
-	input_skip(l->in, HEADER_FIXED + name + 4);
-	ret = skip_extra(l, err);
-	l->in_file = !ret;
-	return ret ? ret : 1;
+static bool data_sums(const struct block *b, const uint8_t *p)
+{
+	for (unsigned int i = 0; i < 2; i++)
+		if (b->sums[i].there && !sum_is(b->sums[i].crc, p, b->size, b->sums[i].sum))
+			return false;
+	return true;
 }
 
 static int make_room(struct lzo *l, size_t size, struct vma_error *err)
@@ -155,117 +164,224 @@ static int make_room(struct lzo *l, size_t size, struct vma_error *err)
 	return 0;
 }
 
-struct block {
-	uint32_t size, packed;
-	/* In this order: adler32 and crc32 of the data, of the packed bytes. */
-	struct {
-		bool there, crc;
-		uint32_t sum;
-	} sums[4];
-};
-
-/* 1, or 0 at the end of the file. */
-static int block_header(struct lzo *l, struct block *b, struct vma_error *err)
+/* Into l->block; NULL if that is what was packed, or what is wrong with it. */
+static const char *unpack(struct lzo *l, const struct block *b, const uint8_t *p)
 {
-	static const uint32_t flags[] = {
-		LZOP_F_ADLER_DATA, LZOP_F_CRC_DATA, LZOP_F_ADLER_PACKED, LZOP_F_CRC_PACKED,
-	};
-	unsigned int at = 8;
-	const uint8_t *p;
-	int ret = need(l, 4, err);
+	lzo_uint size = b->size;
 
-	if (ret)
-		return ret;
-	b->size = lzop_be32(input_at(l->in));
-	if (!b->size) {
+	if (b->packed == b->size)
+		memcpy(l->block, p, b->size);
+	else if (lzo1x_decompress_safe(p, b->packed, l->block, &size, NULL) != LZO_E_OK ||
+		 size != b->size)
+		return "damaged lzo stream: a block that cannot be decompressed";
+	return data_sums(b, l->block) ? NULL :
+					"damaged lzo stream: wrong checksum of a block's data";
+}
+
+/*
+ * The next place where a block of the usual size stands that is right in every respect. The
+ * last block is smaller: it is not found.
+ */
+static int find_block(struct lzo *l, uint64_t begin, const char *what, struct vma_loss *loss,
+		      struct vma_error *err)
+{
+	uint8_t size[4];
+	struct block b;
+	ssize_t have;
+	int ret;
+
+	lzop_put_be32(size, LZOP_BLOCK);
+	ret = make_room(l, LZOP_BLOCK, err);
+	while (!ret) {
+		input_skip(l->in, 1);
+		ret = input_find(l->in, size, sizeof(size), err);
+		if (ret < 0)
+			return ret;
+		if (!ret) {
+			l->ended = true;
+			return lost(l, begin, VMA_LOSS_UNKNOWN, what, loss);
+		}
+		ret = 0;
+		have = input_peek(l->in, BLOCK_HEADER, err);
+		if (have < 0)
+			return have;
+		if (!block_header(l, input_at(l->in), have, &b))
+			continue;
+		have = input_peek(l->in, b.header + b.packed, err);
+		if (have < 0)
+			return have;
+		if ((size_t)have >= b.header + b.packed &&
+		    packed_sums(&b, input_at(l->in) + b.header) &&
+		    !unpack(l, &b, input_at(l->in) + b.header))
+			return lost(l, begin, VMA_LOSS_UNKNOWN, what, loss);
+	}
+	return ret;
+}
+
+/* Whether a block, or the end of all blocks, can stand there. */
+static bool plausible(const uint8_t *p, size_t len)
+{
+	struct block b;
+
+	return (len >= 4 && !lzop_be32(p)) || (len >= BLOCK_SIZES && block_sizes(p, &b));
+}
+
+static int next_block(struct lzo *l, struct vma_loss *loss, struct vma_error *err)
+{
+	ssize_t have = input_peek(l->in, BLOCK_HEADER, err);
+	uint64_t begin = l->in->skipped;
+	bool as_written;
+	const char *what;
+	const uint8_t *p;
+	struct block b;
+	int ret;
+
+	if (have < 0)
+		return have;
+	p = input_at(l->in);
+	if (have >= 4 && !lzop_be32(p)) {
 		input_skip(l->in, 4);
 		l->in_file = false;
 		return 0;
 	}
-	ret = need(l, 8, err);
+	if (have >= (ssize_t)BLOCK_SIZES && !block_sizes(p, &b))
+		return find_block(l, begin, "damaged lzo stream: a block of an impossible size",
+				  loss, err);
+	if (!block_header(l, p, have, &b))
+		return lost_rest(l, begin, TRUNCATED, loss, err);
+	have = input_peek(l->in, b.header + b.packed + BLOCK_SIZES, err);
+	if (have < 0)
+		return have;
+	if ((size_t)have < b.header + b.packed)
+		return find_block(l, begin, TRUNCATED, loss, err);
+	ret = make_room(l, b.size, err);
 	if (ret)
 		return ret;
-	b->packed = lzop_be32(input_at(l->in) + 4);
-	if (b->size > LZOP_BLOCK_MAX || b->packed > b->size || !b->packed)
-		return damaged("a block of an impossible size", err);
-	for (unsigned int i = 0; i < 4; i++) {
-		/* What is stored has no checksum of what it was packed into. */
-		b->sums[i].there = l->flags & flags[i] && (i < 2 || b->packed < b->size);
-		b->sums[i].crc = i % 2;
-		if (!b->sums[i].there)
-			continue;
-		ret = need(l, at + 4, err);
-		if (ret)
-			return ret;
-		p = input_at(l->in);
-		b->sums[i].sum = lzop_be32(p + at);
-		at += 4;
-	}
-	input_skip(l->in, at);
-	return 1;
-}
-
-static int next_block(struct lzo *l, struct vma_error *err)
-{
-	struct block b = { 0 };
-	const uint8_t *p;
-	lzo_uint size;
-	int ret = block_header(l, &b, err);
-
-	if (ret <= 0)
-		return ret;
-	ret = need(l, b.packed, err);
-	if (!ret)
-		ret = make_room(l, b.size, err);
-	if (ret)
-		return ret;
-	p = input_at(l->in);
-	for (unsigned int i = 2; i < 4; i++)
-		if (b.sums[i].there && !sum_is(b.sums[i].crc, p, b.packed, b.sums[i].sum))
-			return damaged("wrong checksum of a block", err);
-	size = b.size;
-	if (b.packed == b.size)
-		memcpy(l->block, p, b.size);
-	else if (lzo1x_decompress_safe(p, b.packed, l->block, &size, NULL) != LZO_E_OK ||
-		 size != b.size)
-		return damaged("a block that cannot be decompressed", err);
-	input_skip(l->in, b.packed);
-	for (unsigned int i = 0; i < 2; i++)
-		if (b.sums[i].there && !sum_is(b.sums[i].crc, l->block, b.size, b.sums[i].sum))
-			return damaged("wrong checksum of a block's data", err);
+	p = input_at(l->in) + b.header;
+	as_written = packed_sums(&b, p);
+	what = unpack(l, &b, p);
+	if (what && !plausible(p + b.packed, have - b.header - b.packed))
+		return find_block(l, begin, what, loss, err);
+	input_skip(l->in, b.header + b.packed);
+	if (what)
+		return lost(l, begin, b.size, what, loss);
 	l->pos = 0;
 	l->used = b.size;
-	return 0;
+	if (as_written)
+		return 0;
+	return lost(l, begin, l->flags & (LZOP_F_ADLER_DATA | LZOP_F_CRC_DATA) ? 0 : b.size,
+		    "damaged lzo stream: wrong checksum of a block", loss);
 }
 
-static ssize_t read_state(void *state, uint8_t *buf, size_t len, struct vma_error *err)
+/* ---- headers ---------------------------------------------------------- */
+
+static int skip_extra(struct lzo *l, struct vma_loss *loss, struct vma_error *err)
+{
+	uint64_t begin = l->in->skipped;
+	ssize_t have;
+	uint32_t size;
+	bool good;
+
+	if (!(l->flags & LZOP_F_EXTRA))
+		return 0;
+	have = input_peek(l->in, 4, err);
+	if (have < 0)
+		return have;
+	if (have < 4)
+		return lost_rest(l, begin, TRUNCATED, loss, err);
+	size = lzop_be32(input_at(l->in));
+	if (size > EXTRA_MAX)
+		return find_block(l, begin, "damaged lzo stream: an extra field that is too large",
+				  loss, err);
+	have = input_peek(l->in, 4 + size + 4, err);
+	if (have < 0)
+		return have;
+	if ((size_t)have < 4 + size + 4)
+		return lost_rest(l, begin, TRUNCATED, loss, err);
+	good = sum_is(l->flags & LZOP_F_CRC_HEADER, input_at(l->in), 4 + size,
+		      lzop_be32(input_at(l->in) + 4 + size));
+	input_skip(l->in, 4 + size + 4);
+	return good ? 0 : lost(l, begin, 0, "damaged lzo stream: wrong checksum of its extra field",
+			       loss);
+}
+
+static unsigned int be16(const uint8_t *p)
+{
+	return (unsigned int)p[0] << 8 | p[1];
+}
+
+static int refused(struct lzo *l, const char *what, struct vma_loss *loss, struct vma_error *err)
+{
+	int ret = lost_rest(l, l->in->skipped, what, loss, err);
+
+	return ret == -EBADMSG ? -EOPNOTSUPP : ret;
+}
+
+/* What stands in a header of which the checksum is wrong is taken as it is, to go on. */
+static int next_file(struct lzo *l, struct vma_loss *loss, struct vma_error *err)
+{
+	ssize_t have = input_peek(l->in, LZOP_MAGIC_SIZE + HEADER_FIXED + FILTER_SIZE +
+				  NAME_MAX_AND_SUM, err);
+	uint64_t begin = l->in->skipped;
+	unsigned int fixed, size;
+	const uint8_t *p;
+	bool good;
+
+	if (have < 0)
+		return have;
+	if (!have) {
+		l->ended = true;
+		return 0;
+	}
+	if (!is(input_at(l->in), have))
+		return lost_rest(l, begin, "damaged lzo stream: bytes after its end", loss, err);
+	if (have < (ssize_t)(LZOP_MAGIC_SIZE + HEADER_FIXED))
+		return lost_rest(l, begin, TRUNCATED, loss, err);
+	p = input_at(l->in) + LZOP_MAGIC_SIZE;
+	l->flags = lzop_be32(p + 8);
+	fixed = HEADER_FIXED + (l->flags & LZOP_F_FILTER ? FILTER_SIZE : 0);
+	if (have < (ssize_t)(LZOP_MAGIC_SIZE + fixed))
+		return lost_rest(l, begin, TRUNCATED, loss, err);
+	size = fixed + p[fixed - 1];
+	if (have < (ssize_t)(LZOP_MAGIC_SIZE + size + 4))
+		return lost_rest(l, begin, TRUNCATED, loss, err);
+	good = sum_is(l->flags & LZOP_F_CRC_HEADER, p, size, lzop_be32(p + size));
+	if (good && (be16(p + 4) > LZOP_VERSION || be16(p) < LZOP_VERSION_NEEDED))
+		return refused(l, "written by an lzop that is too old or too new: pipe it through \"lzop -dc\" and give \"-\" as the archive",
+			       loss, err);
+	if (good && l->flags & LZOP_F_FILTER)
+		return refused(l, "compressed with a filter of lzop's: pipe it through \"lzop -dc\" and give \"-\" as the archive",
+			       loss, err);
+	if (good && (p[6] < LZOP_M_LZO1X_1 || p[6] > LZOP_M_LZO1X_999))
+		return lost_rest(l, begin, "damaged lzo stream: an unknown method", loss, err);
+	input_skip(l->in, LZOP_MAGIC_SIZE + size + 4);
+	l->in_file = true;
+	if (!good)
+		return lost(l, begin, 0, "damaged lzo stream: wrong checksum of its header", loss);
+	return skip_extra(l, loss, err);
+}
+
+static ssize_t read_state(void *state, uint8_t *buf, size_t len, struct vma_loss *loss,
+			  struct vma_error *err)
 {
 	struct lzo *l = state;
-	size_t done = 0;
 
-	while (done < len) {
+	for (;;) {
 		size_t n = l->used - l->pos;
 		int ret;
 
-		if (!n) {
-			if (l->in_file) {
-				ret = next_block(l, err);
-			} else {
-				ret = next_file(l, err);
-				if (!ret)
-					break;
-			}
-			if (ret < 0)
-				return ret;
-			continue;
+		if (n) {
+			n = n < len ? n : len;
+			memcpy(buf, l->block + l->pos, n);
+			l->pos += n;
+			return n;
 		}
-		if (n > len - done)
-			n = len - done;
-		memcpy(buf + done, l->block + l->pos, n);
-		l->pos += n;
-		done += n;
+		if (l->ended)
+			return 0;
+		ret = l->in_file ? next_block(l, loss, err) : next_file(l, loss, err);
+		if (ret)
+			return ret;
 	}
-	return done;
 }
 
 const struct decompressor decompressor_lzo = {

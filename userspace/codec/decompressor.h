@@ -15,15 +15,13 @@ struct decompressor {
 	int (*open)(void **state, struct input *in, struct vma_error *err);
 	/* NULL: it can't. */
 	int (*start_threads)(void *state, unsigned int threads, struct vma_error *err);
-	/* As vma_read_fn. */
-	ssize_t (*read)(void *state, uint8_t *buf, size_t len, struct vma_error *err);
-	void (*close)(void *state);
 	/*
-	 * Go on behind damage, from the beginning; then loss is a vma_loss_fn. NULL: it
-	 * can't, and the first damage is all that can be told.
+	 * Some bytes, 0 at the end. Damage: a negative errno with *loss filled in, and not *err;
+	 * the next call goes on behind it. *loss is not touched by any other failure.
 	 */
-	void (*go_on)(void *state);
-	int (*loss)(void *state, struct vma_loss *loss);
+	ssize_t (*read)(void *state, uint8_t *buf, size_t len, struct vma_loss *loss,
+			struct vma_error *err);
+	void (*close)(void *state);
 };
 
 extern const struct decompressor decompressor_zstd, decompressor_gzip, decompressor_lzo;

@@ -49,6 +49,7 @@ ssize_t input_peek(struct input *in, size_t want, struct vma_error *err)
 void input_skip(struct input *in, size_t len)
 {
 	in->pos += len;
+	in->skipped += len;
 }
 
 int input_drop(struct input *in, uint64_t len, struct vma_error *err)
@@ -66,6 +67,27 @@ int input_drop(struct input *in, uint64_t len, struct vma_error *err)
 		len -= n;
 	}
 	return 1;
+}
+
+int input_find(struct input *in, const void *what, size_t len, struct vma_error *err)
+{
+	for (;;) {
+		ssize_t have = input_peek(in, len, err);
+		const uint8_t *at;
+
+		if (have < 0)
+			return have;
+		if ((size_t)have < len) {
+			input_skip(in, have);
+			return 0;
+		}
+		at = memmem(input_at(in), have, what, len);
+		if (at) {
+			input_skip(in, at - input_at(in));
+			return 1;
+		}
+		input_skip(in, have - len + 1);
+	}
 }
 
 void input_free(struct input *in)

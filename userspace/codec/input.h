@@ -17,6 +17,7 @@ struct input {
 	void *ctx;
 	uint8_t *buf;
 	size_t room, pos, used;
+	uint64_t skipped;	/* bytes of the input before pos */
 	size_t ahead;		/* read more than what was asked for, up to so much */
 	bool ended;
 };
@@ -26,6 +27,8 @@ ssize_t input_peek(struct input *in, size_t want, struct vma_error *err);
 void input_skip(struct input *in, size_t len);
 /* Skips more than is to be in memory: 0 if the input ends before. */
 int input_drop(struct input *in, uint64_t len, struct vma_error *err);
+/* Skips to the next place that begins with these bytes: 1, or 0 and all is skipped. */
+int input_find(struct input *in, const void *what, size_t len, struct vma_error *err);
 void input_free(struct input *in);
 
 static inline const uint8_t *input_at(const struct input *in)

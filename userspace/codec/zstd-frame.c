@@ -48,3 +48,27 @@ uint32_t zstd_block_size(const uint8_t *p, bool *last)
 	*last = v & 1;
 	return (v >> 1 & 3) == BLOCK_RLE ? 1 : v >> 3;
 }
+
+void zstd_seal_put_fixed(uint8_t *p, enum seal_kind kind)
+{
+	zstd_put_le32(p, ZSTD_SEAL_SKIP_MAGIC);
+	zstd_put_le32(p + 4, SEAL_SIZE);
+	seal_put_fixed(p + ZSTD_SKIP_HEADER, kind);
+}
+
+void zstd_seal_put(uint8_t *p, enum seal_kind kind, uint64_t count, const uint8_t *from)
+{
+	zstd_seal_put_fixed(p, kind);
+	seal_put(p + ZSTD_SKIP_HEADER, kind, count, from);
+}
+
+bool zstd_seal_get(const uint8_t *p, struct seal *s)
+{
+	return zstd_le32(p) == ZSTD_SEAL_SKIP_MAGIC && zstd_le32(p + 4) == SEAL_SIZE &&
+	       seal_get(p + ZSTD_SKIP_HEADER, s);
+}
+
+uint64_t zstd_seal_hash(const uint8_t *from, const uint8_t *p)
+{
+	return seal_hash(from, p + ZSTD_SKIP_HEADER);
+}

@@ -7,10 +7,14 @@
  * little-endian: for each frame before it its compressed and decompressed size and
  * the low 32 bits of the content's XXH64, then the number of frames, a byte of flags
  * and a magic number. It is ignored by whoever just decompresses.
+ *
+ * A seal is a skippable frame, too, with a magic number of its own, and is listed in the
+ * seek table as a frame without content, as that format wants it.
  */
 #ifndef CODEC_ZSTD_FRAME_H
 #define CODEC_ZSTD_FRAME_H
 
+#include "codec/seal.h"
 #include "libvma/vma.h"
 
 #define ZSTD_SKIP_HEADER	8u		/* magic number and size */
@@ -20,6 +24,14 @@
 #define ZSTD_SEEK_CHECKSUMS	0x80u		/* flag: entries have checksums */
 #define ZSTD_SEEK_RESERVED	0x7cu		/* flags that must not be set */
 #define ZSTD_SEEK_MAX_FRAMES	0x8000000u
+
+/* Of no content: the checksum of an entry, low half of XXH64. */
+#define ZSTD_SEEK_EMPTY_SUM	0x51d8e999u
+
+/* Not zstd's own tools', nor the seek table's: those are 0x184d2a50 and ...5e. */
+#define ZSTD_SEAL_SKIP_MAGIC	0x184d2a5cu
+#define ZSTD_SEAL_SIZE		(ZSTD_SKIP_HEADER + SEAL_SIZE)
+#define ZSTD_SEAL_FIXED		(ZSTD_SKIP_HEADER + SEAL_FIXED)	/* the same in all of a kind */
 
 /* A frame with more content than this is decompressed as a stream, in one thread. */
 #define ZSTD_WHOLE_MAX		(8u << 20)
@@ -44,6 +56,14 @@ bool zstd_header_parse(const uint8_t *p, size_t len, struct zstd_header *h);
 /* A block's header is 3 bytes; returns the bytes that follow it. */
 #define ZSTD_BLOCK_HEADER	3u
 uint32_t zstd_block_size(const uint8_t *p, bool *last);
+
+void zstd_seal_put_fixed(uint8_t *p, enum seal_kind kind);
+/* Seals what is from `from` to p, and itself. */
+void zstd_seal_put(uint8_t *p, enum seal_kind kind, uint64_t count, const uint8_t *from);
+/* Of ZSTD_SEAL_SIZE bytes. */
+bool zstd_seal_get(const uint8_t *p, struct seal *s);
+/* What a seal at p has to say of all from `from` on. */
+uint64_t zstd_seal_hash(const uint8_t *from, const uint8_t *p);
 
 static inline uint32_t zstd_le32(const uint8_t *p)
 {

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* codec: damage is found, told where it is, and gone behind. */
+#include "codec-memory.h"
+
+static void refuse(struct memory *m, int code, const char *words)
+{
+	refuse_kind(m, CODEC_ZSTD, code, words);
+}
+
+/* What stands before the damage comes out, and nothing after it. */
+static void damage_in_threads(void **state)
+{
+	struct vma_error err = { "" };
+	size_t len = 1 << 20;
+	uint8_t *p = sample(len);
+	struct memory frame = one_frame(p, len), m = { .fail_read_at = -1 }, out;
+	ssize_t ret;
+
+	(void)state;
+	for (int i = 0; i < 9; i++)
+		append(&m, frame.p, frame.len);
+	m.p[5 * frame.len + frame.len / 2] ^= 4;
+	decode_threads = 3;
+	out = decode(&m, CODEC_ZSTD, &ret, &err);
+	decode_threads = 0;
+	assert_int_equal(ret, -EBADMSG);
+	assert_in_range(out.len, 4 * len, 5 * len);
+	for (size_t i = 0; i < out.len; i += len)
+		assert_memory_equal(out.p + i, p, out.len - i < len ? out.len - i : len);
+	free(out.p);
+	free(m.p);
+	free(frame.p);
+	free(p);
+}
+
+/* Where the seek table of a stream with one frame begins. */
+static size_t table_at(const struct memory *m)
+{
+	return m->len - 8 - 3 * 12 - 9;
+}
+
+static void truncated(void **state)
+{
+	static const uint8_t skippable[] = { 0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 'x', 'y', 'z' };
+	struct codec_options o = { .kind = CODEC_ZSTD };
+	uint8_t *p = sample(300000);
+	struct memory whole = encode(&o, p, 300000), foreign = one_frame(p, 300000), m;
+
+	(void)state;
+	for (size_t cut = 4; cut < whole.len; cut += cut < 40 || cut > whole.len - 70 ? 1 : 997) {
+		m = memory_of(whole.p, cut);
+		refuse(&m, -EBADMSG, "truncated");
+	}
+	/* A second frame that has only begun. */
+	for (size_t cut = 1; cut < 12; cut++) {
+		m = memory_of(foreign.p, foreign.len);
+		append(&m, foreign.p, cut);
+		refuse(&m, -EBADMSG, "truncated");
+	}
+	for (size_t cut = 4; cut < sizeof(skippable); cut++) {
+		m = memory_of(skippable, cut);
+		refuse(&m, -EBADMSG, "truncated");
+	}
+	free(foreign.p);
+	free(whole.p);
+	free(p);
+}
+
+static void flip(struct memory *m, size_t at)
+{
+	assert_true(at < m->len);
+	m->p[at] ^= 1;
+}
+
+static void damaged(void **state)
+{
+	struct codec_options o = { .kind = CODEC_ZSTD };
+	uint8_t *p = sample(300000);
+	struct memory whole = encode(&o, p, 300000), m;
+
+	(void)state;
+	m = memory_of(whole.p, whole.len);
+	/* The frame's checksum; its seal. */
+	flip(&m, table_at(&m) - 32 - 1);
+	refuse(&m, -EBADMSG, "checksum");
+	m = memory_of(whole.p, whole.len);
+	flip(&m, table_at(&m) - 1);
+	refuse(&m, -EBADMSG, "the data is intact");
+	m = memory_of(whole.p, whole.len);
+	append(&m, "garbage", 7);
+	refuse(&m, -EBADMSG, "bytes behind the end");
+	m = one_frame(p, 300000);
+	append(&m, "garbage", 7);
+	refuse(&m, -EBADMSG, "what follows");
+	for (size_t at = 100; at < table_at(&whole); at += 4999) {
+		m = memory_of(whole.p, whole.len);
+		flip(&m, at);
+		refuse(&m, -EBADMSG, "damaged");
+	}
+	/* All of the table but the kind of skippable frame that it is in. */
+	for (size_t at = table_at(&whole) + 8; at < whole.len; at++) {
+		m = memory_of(whole.p, whole.len);
+		m.p[at] ^= 0x10;
+		refuse(&m, -EBADMSG, "seek table");
+	}
+	free(whole.p);
+	free(p);
+}
+
+/* Every bit; without its magic number it is taken for an archive that is not compressed. */
+static void every_bit(void **state)
+{
+	size_t len = 1000;
+	uint8_t *p = sample(len);
+
+	(void)state;
+	for (int kind = CODEC_ZSTD; kind <= CODEC_LZO; kind++) {
+		struct codec_options o = { .kind = kind };
+		struct memory whole = encode(&o, p, len);
+
+		for (size_t bit = 0; bit < whole.len * 8; bit++) {
+			struct memory m = memory_of(whole.p, whole.len), out;
+			struct vma_error err = { "" };
+			struct decoder *d = NULL;
+			ssize_t ret;
+
+			m.p[bit / 8] ^= 1 << bit % 8;
+			ret = decoder_new(&d, memory_read, &m, &err);
+			out = memory_of(NULL, 0);
+			if (!ret && decoder_kind(d) != CODEC_NONE) {
+				out.p = realloc(out.p, 4 * len);
+				ret = decoder_read(d, out.p, 4 * len, &err);
+				if (ret >= 0)
+					fail_msg("%s: bit %zu", codec_name(kind), bit);
+				if (!strstr(err.text, "damaged") && !strstr(err.text, "truncated"))
+					fail_msg("bit %zu: %s", bit, err.text);
+			} else {
+				assert_in_range(bit, 0, 9 * 8);
+			}
+			decoder_free(d);
+			free(out.p);
+			free(m.p);
+		}
+		free(whole.p);
+	}
+	free(p);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(damage_in_threads),
+		cmocka_unit_test(every_bit),
+		cmocka_unit_test(truncated),
+		cmocka_unit_test(damaged),
+	};
+
+	return cmocka_run_group_tests_name("codec-damage", tests, NULL, NULL);
+}
