@@ -24,7 +24,8 @@ struct memory {
 	ssize_t fail_read_at;	/* reads fail from here on; -1: never */
 };
 
-static inline int memory_write(void *ctx, const struct iovec *iov, int iovcnt, struct vma_error *err)
+static inline int memory_write(void *ctx, const struct iovec *iov, int iovcnt,
+			       struct vma_error *err)
 {
 	struct memory *m = ctx;
 

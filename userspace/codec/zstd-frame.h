@@ -31,7 +31,8 @@
 /* Not zstd's own tools', nor the seek table's: those are 0x184d2a50 and ...5e. */
 #define ZSTD_SEAL_SKIP_MAGIC	0x184d2a5cu
 #define ZSTD_SEAL_SIZE		(ZSTD_SKIP_HEADER + SEAL_SIZE)
-#define ZSTD_SEAL_FIXED		(ZSTD_SKIP_HEADER + SEAL_FIXED)	/* the same in all of a kind */
+/* Of its first bytes: those that are the same in all of a kind. */
+#define ZSTD_SEAL_FIXED		(ZSTD_SKIP_HEADER + SEAL_FIXED)
 
 /* A frame with more content than this is decompressed as a stream, in one thread. */
 #define ZSTD_WHOLE_MAX		(8u << 20)
