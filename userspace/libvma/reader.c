@@ -198,6 +198,9 @@ static int tell_damaged(struct vma_reader *r, struct vma_error *err)
 		/* Others are told of when it is their turn. */
 		if (!(r->in.damaged >> i & 1) || !dev->name || info.cluster >= dev->nr_clusters)
 			continue;
+		/* The first one told is the only one. */
+		if (likely && !r->tolerant)
+			continue;
 		if (f.dev_id != info.dev_id || f.offset + f.length != offset ||
 		    f.likely != likely || f.end != begin) {
 			if (f.dev_id)

@@ -1,0 +1,422 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* libvma/reader: data that differs from its sums, and a reader that goes on behind damage. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "summed-archive.h"
+
+#define CLUSTER 65536
+
+struct told {
+	struct vma_fault faults[32];
+	unsigned int nr;
+};
+
+static void tell(void *ctx, const struct vma_fault *f)
+{
+	struct told *t = ctx;
+
+	assert_true(t->nr < 32);
+	t->faults[t->nr++] = *f;
+}
+
+/* A stream that lost something: at these places of what is read. */
+struct lossy {
+	struct built *b;
+	struct {
+		bool there;
+		size_t at;		/* where it is */
+		size_t skip;		/* bytes that are not given */
+		uint64_t bytes;		/* what is said of them */
+	} losses[4];
+	unsigned int next;
+};
+
+static ssize_t lossy_read(void *ctx, void *buf, size_t len, struct vma_error *err)
+{
+	struct lossy *l = ctx;
+	size_t left = l->b->len - l->b->pos;
+
+	if (l->next < 4 && l->losses[l->next].there)
+		left = l->losses[l->next].at - l->b->pos;
+	return built_read(l->b, buf, len < left ? len : left, err);
+}
+
+static int lossy_loss(void *ctx, struct vma_loss *loss)
+{
+	struct lossy *l = ctx;
+	unsigned int i = l->next;
+
+	if (i == 4 || !l->losses[i].there || l->b->pos < l->losses[i].at)
+		return 0;
+	l->b->pos += l->losses[i].skip;
+	*loss = (struct vma_loss){ .begin = 100 * (i + 1), .end = 100 * (i + 1) + 50,
+				   .bytes = l->losses[i].bytes };
+	strcpy(loss->what.text, "a frame is damaged");
+	l->next++;
+	return 1;
+}
+
+/* Reads all; the clusters that came, as bits. Their content must be that of build_summed(). */
+struct seen {
+	struct vma_reader *r;
+	struct told told;
+	uint64_t clusters;
+};
+
+static void check_content(const struct vma_cluster *c)
+{
+	static const uint8_t first[] = { 0x11, 0, 0x22 };
+	uint8_t byte = c->cluster < 3 ? first[c->cluster] : c->cluster + 1;
+
+	for (unsigned int i = 0; i < 4096; i++)
+		assert_int_equal(c->data[i], byte);
+	assert_int_equal(c->data[4096], 0);
+	assert_int_equal(c->data[CLUSTER - 1], c->cluster == 2 ? 0x33 : 0);
+}
+
+static void read_damaged(struct seen *s, struct lossy *l, bool likely)
+{
+	struct vma_tolerance t = {
+		.loss = lossy_loss, .fault = tell, .ctx = &s->told, .likely = likely,
+	};
+	struct vma_error err = { "" };
+	struct vma_cluster c;
+	int ret;
+
+	memset(s, 0, sizeof(*s));
+	l->b->pos = 0;
+	ret = vma_reader_open_damaged(&s->r, lossy_read, l, &t, &err);
+	if (ret)
+		fail_msg("%s", err.text);
+	while ((ret = vma_reader_next(s->r, &c, &err)) > 0) {
+		assert_int_equal(c.dev_id, 1);
+		assert_false(s->clusters >> c.cluster & 1);
+		s->clusters |= 1ull << c.cluster;
+		if (!likely)
+			check_content(&c);
+	}
+	if (ret)
+		fail_msg("%s", err.text);
+}
+
+static void text_has(const struct seen *s, unsigned int i, const char *words)
+{
+	char text[1024];
+
+	assert_true(i < s->told.nr);
+	vma_fault_text(vma_reader_header(s->r), &s->told.faults[i], text, sizeof(text));
+	if (!strstr(text, words))
+		fail_msg("\"%s\" lacks \"%s\"", text, words);
+}
+
+/* The one run of clusters that did not come. */
+static void missing_is(const struct seen *s, uint64_t first, uint64_t nr)
+{
+	uint64_t offset = 0, length;
+
+	assert_true(vma_reader_run(s->r, VMA_CLUSTERS_MISSING, 1, &offset, &length));
+	assert_int_equal(offset, first * CLUSTER);
+	assert_int_equal(length, nr * CLUSTER);
+	offset += length;
+	assert_false(vma_reader_run(s->r, VMA_CLUSTERS_MISSING, 1, &offset, &length));
+}
+
+/* Strictly: what the refusal says. */
+static void refused(struct built *b, const char *words)
+{
+	struct vma_error err = { "" };
+	struct vma_reader *r;
+	struct vma_cluster c;
+	int ret;
+
+	b->pos = 0;
+	assert_int_equal(vma_reader_open(&r, built_read, b, &err), 0);
+	while ((ret = vma_reader_next(r, &c, &err)) > 0)
+		;
+	assert_int_equal(ret, -EBADMSG);
+	if (!strstr(err.text, words))
+		fail_msg("\"%s\" lacks \"%s\"", err.text, words);
+	vma_reader_free(r);
+}
+
+static void undamaged(void **state)
+{
+	struct built b;
+	struct lossy l = { .b = &b };
+	struct vma_reader_stats stats;
+	uint64_t offset = 0, length;
+	struct seen s;
+
+	(void)state;
+	build_summed(&b);
+	read_damaged(&s, &l, false);
+	assert_int_equal(s.told.nr, 0);
+	assert_int_equal(s.clusters, 0x1ff);
+	assert_false(vma_reader_run(s.r, VMA_CLUSTERS_MISSING, 1, &offset, &length));
+	vma_reader_stats(s.r, &stats);
+	assert_int_equal(stats.summed, 3);
+	assert_int_equal(stats.bytes, b.len);
+	vma_reader_free(s.r);
+	built_free(&b);
+}
+
+static void a_bit_of_data(void **state)
+{
+	struct built b;
+	struct lossy l = { .b = &b };
+	uint64_t offset = 0, length;
+	char words[96];
+	struct seen s;
+	size_t at;
+
+	(void)state;
+	build_summed(&b);
+	at = b.extent + 512 + 4096 + 100;
+	b.p[at] ^= 4;
+	snprintf(words, sizeof(words), "disk disk, offset 131072, length 65536: its data differs");
+	refused(&b, words);
+	read_damaged(&s, &l, false);
+	/* Cluster 0 is not proven either; 1 is zero, which its header says. */
+	assert_int_equal(s.clusters, 0x1ff & ~5u);
+	assert_int_equal(s.told.nr, 2);
+	assert_true(s.told.faults[0].likely);
+	assert_false(s.told.faults[1].likely);
+	text_has(&s, 0, "offset 0, length 65536");
+	text_has(&s, 1, words);
+	assert_true(s.told.faults[1].begin <= at && at < s.told.faults[1].end);
+	assert_true(vma_reader_run(s.r, VMA_CLUSTERS_MISSING, 1, &offset, &length));
+	offset = 0;
+	/* The faults name all that is missing. */
+	assert_false(vma_reader_run(s.r, VMA_CLUSTERS_ABSENT, 1, &offset, &length));
+	vma_reader_free(s.r);
+
+	read_damaged(&s, &l, true);
+	assert_int_equal(s.clusters, 0x1ff & ~4u);
+	missing_is(&s, 2, 1);
+	offset = 0;
+	assert_true(vma_reader_run(s.r, VMA_CLUSTERS_LIKELY, 1, &offset, &length));
+	assert_int_equal(offset, 0);
+	assert_int_equal(length, CLUSTER);
+	vma_reader_free(s.r);
+	built_free(&b);
+}
+
+/* Damage that a cluster's own 8 bits do not show: of all that could be it, nothing is given. */
+static void eight_bits_may_agree(void **state)
+{
+	struct built b;
+	struct lossy l = { .b = &b };
+	struct seen s;
+	uint8_t *block, kept;
+
+	(void)state;
+	build_summed(&b);
+	block = b.p + b.extent + 512;
+	kept = XXH3_64bits(block, 4096) & 0xff;
+	do
+		block[7]++;
+	while ((XXH3_64bits(block, 4096) & 0xff) != kept || block[7] == 0x11);
+	refused(&b, "not known which");
+	read_damaged(&s, &l, true);
+	assert_int_equal(s.clusters, 0x1ff & ~5u);
+	vma_reader_free(s.r);
+	built_free(&b);
+}
+
+static void an_extent_header(void **state)
+{
+	struct built b;
+	struct lossy l = { .b = &b };
+	struct seen s;
+	size_t second;
+
+	(void)state;
+	build_summed(&b);
+	second = b.extent + 512 + 3 * 4096;
+	b.p[second + 300] ^= 1;
+	refused(&b, "wrong checksum");
+	read_damaged(&s, &l, false);
+	assert_int_equal(s.clusters, 0x1ff & ~0x38u);
+	assert_int_equal(s.told.nr, 1);
+	assert_int_equal(s.told.faults[0].begin, second);
+	assert_int_equal(s.told.faults[0].end, second + 512 + 3 * 4096);
+	text_has(&s, 0, "cannot tell which disk: bytes");
+	missing_is(&s, 3, 3);
+	vma_reader_free(s.r);
+	built_free(&b);
+}
+
+/* Bytes that went without a trace: what follows stands at odd places, and is found. */
+static void dropped_bytes(void **state)
+{
+	(void)state;
+	for (int sums = 0; sums < 2; sums++) {
+		struct built b;
+		struct lossy l = { .b = &b };
+		struct seen s;
+		size_t at;
+
+		build_summed(&b);
+		for (size_t e = b.extent; !sums && e < b.len; e += 512 + 3 * 4096) {
+			memset(b.p + e + 40 + 8 * 58, 0, 8);
+			seal_at(&b, e, 512, 24);
+		}
+		/* 1001 bytes of the second extent's data. */
+		at = b.extent + 2 * 512 + 4 * 4096;
+		memmove(b.p + at, b.p + at + 1001, b.len - at - 1001);
+		b.len -= 1001;
+		read_damaged(&s, &l, false);
+		assert_int_equal(s.clusters, 0x1ff & ~0x38u);
+		missing_is(&s, 3, 3);
+		text_has(&s, s.told.nr - 1, "bytes within it are gone");
+		vma_reader_free(s.r);
+		built_free(&b);
+	}
+}
+
+static void cut_off(void **state)
+{
+	struct built b;
+	struct lossy l = { .b = &b };
+	struct seen s;
+
+	(void)state;
+	build_summed(&b);
+	b.len -= 4097;
+	refused(&b, "truncated");
+	read_damaged(&s, &l, false);
+	/* Nothing of the last extent is proven. */
+	assert_int_equal(s.clusters, 0x3f);
+	missing_is(&s, 6, 3);
+	text_has(&s, 0, "likely intact");
+	vma_reader_free(s.r);
+	b.len = b.extent + 512 + 3 * 4096 + 100;
+	read_damaged(&s, &l, false);
+	assert_int_equal(s.clusters, 7);
+	text_has(&s, 0, "truncated");
+	vma_reader_free(s.r);
+	built_free(&b);
+}
+
+static void a_sum_that_is_missing(void **state)
+{
+	struct built b;
+	struct lossy l = { .b = &b };
+	struct seen s;
+	size_t second;
+
+	(void)state;
+	build_summed(&b);
+	second = b.extent + 512 + 3 * 4096;
+	b.p[second + 40 + 8 * 58 + 2] = 0x59;
+	seal_at(&b, second, 512, 24);
+	refused(&b, "the checksum of its data is missing");
+	read_damaged(&s, &l, true);
+	assert_int_equal(s.clusters, 0x1ff & ~0x38u);
+	text_has(&s, 0, "offset 196608, length 196608");
+	vma_reader_free(s.r);
+	built_free(&b);
+}
+
+/* A wrong checksum of the archive's header, and its uuid wrong of all things. */
+static void the_header(void **state)
+{
+	struct built b;
+	struct lossy l = { .b = &b };
+	struct seen s;
+
+	(void)state;
+	build_summed(&b);
+	b.p[10] ^= 0x40;
+	read_damaged(&s, &l, false);
+	assert_int_equal(s.clusters, 0x1ff);
+	assert_int_equal(s.told.nr, 1);
+	text_has(&s, 0, "damaged header");
+	vma_reader_free(s.r);
+	built_free(&b);
+}
+
+static void losses_of_the_stream(void **state)
+{
+	struct built b;
+	struct lossy l = { .b = &b };
+	struct seen s;
+	size_t second;
+
+	(void)state;
+	build_summed(&b);
+	second = b.extent + 512 + 3 * 4096;
+
+	/* A whole extent, and it is known how much that is. */
+	l.losses[0].there = true;
+	l.losses[0].at = second;
+	l.losses[0].skip = l.losses[0].bytes = 512 + 3 * 4096;
+	read_damaged(&s, &l, false);
+	assert_int_equal(s.clusters, 0x1ff & ~0x38u);
+	assert_int_equal(s.told.nr, 1);
+	text_has(&s, 0, "bytes 100-149 of the file: a frame is damaged");
+	vma_reader_free(s.r);
+
+	/* From the middle of its data to the middle of the next header, of unknown length. */
+	l.next = 0;
+	l.losses[0].at = second + 512 + 5000;
+	l.losses[0].skip = 7700;
+	l.losses[0].bytes = VMA_LOSS_UNKNOWN;
+	read_damaged(&s, &l, false);
+	assert_int_equal(s.clusters, 7);
+	vma_reader_free(s.r);
+
+	/* Within data, known: what lies around is likely good, for the sum can't be made. */
+	l.next = 0;
+	l.losses[0].skip = l.losses[0].bytes = 100;
+	read_damaged(&s, &l, true);
+	assert_int_equal(s.clusters, 0x1ff & ~0x10u);
+	missing_is(&s, 4, 1);
+	vma_reader_free(s.r);
+
+	/* Nothing but a checksum of the stream's. */
+	l.next = 0;
+	l.losses[0].skip = 0;
+	l.losses[0].bytes = 0;
+	read_damaged(&s, &l, false);
+	assert_int_equal(s.clusters, 0x1ff);
+	assert_int_equal(s.told.nr, 1);
+	assert_true(s.told.faults[0].harmless);
+	text_has(&s, 0, "bytes 100-149 of the file: a frame is damaged; the data is intact");
+	vma_reader_free(s.r);
+
+	/* The archive's header. */
+	l = (struct lossy){ .b = &b };
+	l.losses[0].there = true;
+	l.losses[0].at = 5000;
+	l.losses[0].skip = l.losses[0].bytes = 100;
+	{
+		struct told told = { .nr = 0 };
+		struct vma_tolerance t = { .loss = lossy_loss, .fault = tell, .ctx = &told };
+		struct vma_error err = { "" };
+
+		b.pos = 0;
+		assert_int_equal(vma_reader_open_damaged(&s.r, lossy_read, &l, &t, &err),
+				 -EBADMSG);
+		assert_non_null(strstr(err.text, "its header is lost"));
+	}
+	built_free(&b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(undamaged),
+		cmocka_unit_test(a_bit_of_data),
+		cmocka_unit_test(eight_bits_may_agree),
+		cmocka_unit_test(an_extent_header),
+		cmocka_unit_test(dropped_bytes),
+		cmocka_unit_test(cut_off),
+		cmocka_unit_test(a_sum_that_is_missing),
+		cmocka_unit_test(the_header),
+		cmocka_unit_test(losses_of_the_stream),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
