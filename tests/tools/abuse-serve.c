@@ -19,8 +19,8 @@
 
 struct serve {
 	uint32_t slots, reserve, batch;
-	uint64_t fetch, delay_us;
-	bool ignore_stdin, until_broken;
+	uint64_t fetch, delay_us, forget;
+	bool ignore_stdin, until_broken, no_fetch, empty_first;
 	const char *ready_file, *go_file;
 	struct vmabackup_setup_slots setup;
 	const char *out[MAX_BED_DISKS];
@@ -58,6 +58,8 @@ static void parse(int argc, char **argv, struct serve *s)
 		{ "until-broken", 0, NULL, 'u' }, { "go-file", 1, NULL, 'g' },
 		{ "policy", 1, NULL, 'P' }, { "on-cbw-error", 1, NULL, 'E' },
 		{ "timeout-ms", 1, NULL, 'T' }, { "drop-discards", 0, NULL, 'D' },
+		{ "forget", 1, NULL, 'F' }, { "no-fetch", 0, NULL, 'N' },
+		{ "empty-first", 0, NULL, 'e' },
 		{ NULL, 0, NULL, 0 }
 	};
 	int c, i = 0;
@@ -83,6 +85,9 @@ static void parse(int argc, char **argv, struct serve *s)
 			break;
 		case 'i': s->ignore_stdin = true; break;
 		case 'u': s->until_broken = true; break;
+		case 'F': s->forget = number("forget", optarg); break;
+		case 'N': s->no_fetch = true; break;
+		case 'e': s->empty_first = true; break;
 		case 'o':
 			if (s->nr_out < MAX_BED_DISKS)
 				s->out[s->nr_out++] = optarg;
@@ -155,12 +160,36 @@ static void catch_signals(void)
 	sigaction(SIGHUP, &sa, NULL);
 }
 
+static void forget_first(const struct serve *s, int fd)
+{
+	int r = s->forget ? vb_forget(fd, 0, 0, s->forget, NULL) : 0;
+
+	if (r)
+		bail("FORGET: %s", strerror(-r));
+}
+
+/* As bed_arm(), but without the instant between the two; nanoseconds. */
+static uint64_t empty_window(const struct bed *bed)
+{
+	uint64_t begin = now_ns();
+	unsigned int n;
+	int r = 0;
+
+	for (n = 0; n < bed->nr && !r; n++)
+		r = bed_suspend(&bed->disk[n], true);
+	while (n-- > 0)
+		r = bed_suspend(&bed->disk[n], false) ?: r;
+	if (r)
+		bail("suspend: %s", strerror(-r));
+	return now_ns() - begin;
+}
+
 int hold_main(int argc, char **argv)
 {
 	struct serve s = { .slots = 2, .batch = 1 };
 	struct bed bed = { 0 };
-	char more[96];
-	uint64_t begin, end;
+	char more[128];
+	uint64_t begin, end, empty = 0;
 	int fd, r;
 
 	parse(argc, argv, &s);
@@ -168,6 +197,9 @@ int hold_main(int argc, char **argv)
 	bed_open(&bed, argv + optind, (unsigned int)(argc - optind));
 	catch_signals();
 	fd = bed_session(&bed, s.slots, s.reserve, false, NULL);
+	forget_first(&s, fd);
+	if (s.empty_first)
+		empty = empty_window(&bed);
 	begin = now_ns();
 	r = bed_arm(&bed, fd);
 	end = now_ns();
@@ -193,8 +225,8 @@ int hold_main(int argc, char **argv)
 		if (p[1].revents & POLLERR)
 			break;
 	}
-	snprintf(more, sizeof(more), "\"armed_ns\":[%llu,%llu],", (unsigned long long)begin,
-		 (unsigned long long)end);
+	snprintf(more, sizeof(more), "\"armed_ns\":[%llu,%llu],\"empty_ns\":%llu,",
+		 (unsigned long long)begin, (unsigned long long)end, (unsigned long long)empty);
 	print_status(fd, more);
 	close(fd);
 	return 0;
@@ -243,6 +275,7 @@ int drain_main(int argc, char **argv)
 	}
 	catch_signals();
 	fd = bed_session(&bed, s.slots, s.reserve, false, &length);
+	forget_first(&s, fd);
 	p = mmap(NULL, length, PROT_READ, MAP_SHARED, fd, 0);
 	if (p == MAP_FAILED)
 		bail("mmap: %s", strerror(errno));
@@ -254,7 +287,7 @@ int drain_main(int argc, char **argv)
 	touch(s.ready_file);
 	while (s.go_file && access(s.go_file, F_OK) && !stop)
 		usleep(POLL_MS * 1000);
-	for (unsigned int i = 0; i < bed.nr; i++) {
+	for (unsigned int i = 0; i < bed.nr && !s.no_fetch; i++) {
 		r = vb_fetch(fd, i, 0, bed.disk[i].nr_chunks);
 		if (r && r != -ESTALE)
 			bail("FETCH: %s", strerror(-r));

@@ -26,10 +26,12 @@ static const char usage[] =
 "  --fetch N        ask for the first N chunks of the first disk (0)\n"
 "  --ignore-stdin   wait for a signal only\n"
 "  --until-broken   end when the session breaks, too\n"
+"  --empty-first    suspend and resume the disks once without arming; empty_ns is the time\n"
 "drain: arms, fetches all and takes it; prints STATUS; exit 1 if that was not all.\n"
 "  --go-file FILE   fetch nothing and take nothing until there is a FILE\n"
 "  --delay-us N     after each batch\n"
 "  --batch N        completions per call (8)\n"
+"  --no-fetch       take only what guests push, until a signal\n"
 "  --out FILE       write the disk as it was to FILE; once per disk, in order\n"
 "both:\n"
 "  --slots N, --reserve N   (hold: 2, 0; drain: 32, a quarter)\n"
@@ -37,6 +39,7 @@ static const char usage[] =
 "  --on-cbw-error E         break-snapshot or break-guest-write (the table's)\n"
 "  --timeout-ms N           cbw_timeout (the table's)\n"
 "  --drop-discards\n"
+"  --forget N               first, the first N chunks of the first disk\n"
 "  --ready-file FILE        make FILE once armed and resumed\n";
 
 #define MAX_POLICIES	3
