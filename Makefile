@@ -132,6 +132,10 @@ bench-archive:
 	@$(TOP)/tests/bench/archive $(VMAB_BUILD) $(VMAB_BUILD)/bench
 	@$(TOP)/tests/bench/archive-report.py $(VMAB_BUILD)/bench/archive.json | \
 		tee $(VMAB_BUILD)/bench/archive.txt
+#: make bench            what a backup costs the guest, beside LVM's and QEMU's; REPS=5 CASES=glob
+bench: setup
+	+@$(MAKE) --no-print-directory modules userspace test-tools
+	@$(TOP)/tests/bench/run
 #: make soak             everything at once, at random, for MINUTES=30, by SEED, on the debug kernel
 MINUTES ?= 30
 # For what it judges, and a round that has begun when time is up.
@@ -189,6 +193,6 @@ clean:
 	rm -rf $(VMAB_BUILD)
 
 .PHONY: fuzz all help setup links modules sparse userspace userspace-san test-tools
-.PHONY: unit check-vm check check-kernels bench-stall bench-archive long-exact long-view long-kill long-roundtrip soak style vm-shell
+.PHONY: unit check-vm check check-kernels bench bench-stall bench-archive long-exact long-view long-kill long-roundtrip soak style vm-shell
 .PHONY: demo install install-userspace install-dkms clean
 .PHONY: debug-kernel check-debug coverage check-faults
