@@ -19,7 +19,7 @@ from inside.bed import Bed  # noqa: E402
 from inside.matrix import MatrixCase  # noqa: E402
 
 RESULTS = "/results"
-MODULES = ["dm-mod", "dm-snapshot", "dm-thin-pool", "nbd", "ext4"]
+MODULES = ["dm-mod", "dm-snapshot", "dm-thin-pool", "dm-zero", "nbd", "ext4"]
 
 
 def run_case(parameters, name, directory):

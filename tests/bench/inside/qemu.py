@@ -38,11 +38,14 @@ class Daemon:
         self.qmp = Qmp(monitor)
 
     def add_disk(self, node, path):
+        """As large as the volume, which the job insists on, though the device is larger."""
         driver = "host_device" if path.startswith("/dev/") else "file"
-        self.qmp.call("blockdev-add", driver=driver, node_name=node, filename=path,
-                      cache={"direct": True}, aio="native")
+        self.qmp.call("blockdev-add", driver="raw", node_name=node, size=self.size,
+                      file={"driver": driver, "filename": path, "cache": {"direct": True},
+                            "aio": "native"})
 
-    def export(self, volume):
+    def export(self, volume, size):
+        self.size = size
         self.add_disk("volume", volume)
         self.qmp.call("blockdev-add", driver="raw", node_name="top", file="volume")
         self.qmp.call("nbd-server-start", addr={"type": "unix", "data": {"path": self.socket}})
@@ -98,7 +101,7 @@ class Qemu(Stack):
         if self.how == "fleece":
             self.beside = self.disks.beside()
         self.daemon = Daemon(self.bed.work)
-        self.daemon.export(self.disks.volume)
+        self.daemon.export(self.disks.volume, self.disks.size)
         subprocess.run(["nbd-client", "-unix", self.daemon.socket, "-N", "disk", "-b", "4096",
                         NBD], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.attached = True

@@ -64,13 +64,12 @@ def first_touch_ring(bed, directory, seed):
             raise RuntimeError(f"pacer ended with status {pacer.ended}")
         after = counters.read()
     finally:
-        said = session.end()
+        status = session.end()
     with open(records) as f:
         writes = [[int(w) for w in line.split()] for line in f]
     begin = min(w[1] for w in writes)
     end = max(w[2] for w in writes)
     moved = meter.difference(before, after)["devices"]
-    status = json.loads(said)
     return {"writes_per_s": len(writes) * 1e6 / (end - begin),
             "latencies_us": sorted(w[2] - w[1] for w in writes),
             "chunks_pushed": status["chunks_guest"],
@@ -92,7 +91,7 @@ def arm(bed, directory, seed):
     used = free - meter.memory_free()
     with open(f"/proc/{session.child.pid}/status") as f:
         process = [int(line.split()[1]) * 1024 for line in f if line.startswith("RssAnon:")][0]
-    status = json.loads(session.end())
+    status = session.end()
     begin, end = status["armed_ns"]
     return {"window_ns": end - begin, "empty_ns": status["empty_ns"],
             "memory_bytes": used - process, "slot_bytes": ARM_SLOTS * CHUNK,

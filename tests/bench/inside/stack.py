@@ -5,6 +5,7 @@ machinery.
 A stack is put up once per case, and taken down after it. begin() starts a backup while the
 guest works; it calls mark() at the instant that the backup shows.
 """
+import json
 import os
 import signal
 
@@ -181,6 +182,7 @@ class Session:
             return f.read().strip()
 
     def end(self):
-        """What it said at its end."""
+        """Its last STATUS, or None if it said none."""
         self.child.finish(signal.SIGTERM)
-        return self.said()
+        lines = [line for line in self.said().splitlines() if line.startswith("{")]
+        return json.loads(lines[-1]) if lines else None
