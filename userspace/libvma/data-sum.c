@@ -3,6 +3,10 @@
 
 #include <stdlib.h>
 #include <xxhash.h>
+/* The same functions, by what the processor can: the library's own are those of any x86. */
+#if defined(__x86_64__) && __has_include(<xxh_x86dispatch.h>)
+#include <xxh_x86dispatch.h>
+#endif
 
 #include "libvma/extent.h"
 #include "libvma/wire.h"
