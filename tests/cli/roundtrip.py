@@ -81,8 +81,9 @@ def nr_disks(rng):
 def disk_size(rng, room, unit):
     """Of all kinds of oddness; a multiple of unit."""
     size = rng.choice((unit, rng.randint(1, room), rng.randint(1, CLUSTER),
-                       rng.randint(1, room // CLUSTER + 1) * CLUSTER + rng.choice((0, 0, -unit, unit)),
-                       rng.randint(1, room // BLOCK + 1) * BLOCK))
+                       rng.randint(1, room // BLOCK + 1) * BLOCK,
+                       rng.randint(1, room // CLUSTER + 1) * CLUSTER +
+                       rng.choice((0, 0, -unit, unit))))
     return max(size - size % unit, unit)
 
 
