@@ -14,7 +14,9 @@ static void where_in_device(const struct vma_header *h, const struct vma_fault *
 
 static void where_in_archive(const struct vma_fault *f, char *buf, size_t size)
 {
-	if (f->stored && f->stored_end != UINT64_MAX)
+	if (f->stored && f->stored_end <= f->stored_begin)
+		snprintf(buf, size, "byte %" PRIu64 " of the file", f->stored_begin);
+	else if (f->stored && f->stored_end != UINT64_MAX)
 		snprintf(buf, size, "bytes %" PRIu64 "-%" PRIu64 " of the file", f->stored_begin,
 			 f->stored_end - 1);
 	else if (f->stored && f->stored_begin)

@@ -178,8 +178,8 @@ static int tell_damaged(struct vma_reader *r, struct vma_error *err)
 	struct vma_fault f = { 0 };
 	int ret = 0;
 
-	vma_error_set(&f.what, "%s", r->in.why);
 	if (!r->in.damaged) {
+		vma_error_set(&f.what, "%s", r->in.why);
 		f.begin = r->in.at;
 		f.end = r->in.at + VMA_EXTENT_HEADER;
 		f.harmless = true;
@@ -210,6 +210,9 @@ static int tell_damaged(struct vma_reader *r, struct vma_error *err)
 			f.length = 0;
 			f.begin = begin;
 			f.likely = likely;
+			vma_error_set(&f.what, "%s", likely ?
+				      "not proven, for other data of its extent is damaged" :
+				      r->in.why);
 		}
 		f.length += vma_cluster_length(dev, info.cluster);
 		f.end = at;
