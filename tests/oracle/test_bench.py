@@ -41,7 +41,7 @@ def raw_case(**changes):
     raw = {"instant_at": 1000.0, "end_at": 1010.0, "finished": True, "space_bytes": 4 * MIB,
            "window": {"cpu": {"idle": 15.0, "busy": 5.0}, "devices": devices, "at": 10.0},
            "whole": {"cpu": {"idle": 20.0, "busy": 5.0}, "devices": devices, "at": 12.0},
-           "process_cpu_s": {"reader": 1.0, "writer": 0.5}, "summary": None}
+           "process_cpu_s": {"reader": 1.0, "writer": 0.5, "fio": 4.0}, "summary": None}
     raw.update(changes)
     return raw
 
@@ -83,6 +83,9 @@ class Reduce(unittest.TestCase):
         self.assertAlmostEqual(numbers["disk_ios_per_io"], 4)
         self.assertEqual(numbers["backup_s"], 10)
         self.assertEqual(numbers["backup_cpu_s"], 1.5)
+        self.assertEqual(numbers["cpu_s.fio"], 4.0)
+        self.assertEqual(numbers["io.disk.bytes_written"], 12 * MIB)
+        self.assertEqual(numbers["io.disk.writes"], 300)
 
     def test_a_quiet_guest_moves_nothing_of_its_own(self):
         raw = raw_case()
@@ -128,6 +131,7 @@ class Reduce(unittest.TestCase):
             "writes_per_s": 1, "instructions_per_io": 1, "chunks_pushed": 2, "bytes_read": 4,
             "bytes_written": 2, "latencies_us": [1, 2], "window_ns": 3000, "empty_ns": 1000,
             "memory_bytes": 10, "slot_bytes": 4, "map_bytes": 5}))
+        found = {f for f in found if not f.startswith(("io.", "cpu_s."))}
         self.assertEqual(found, set(reduce.METRICS))
 
     def test_time_of_a_process(self):
@@ -154,6 +158,15 @@ class Summary(unittest.TestCase):
                          {"median": 100, "min": 90, "max": 300, "n": 3})
         self.assertIsNone(runs.spread("c", "iops"))
         self.assertEqual(runs.errors(), [(3, "b", "died")])
+
+    def test_ratios_of_the_document(self):
+        reps = [{"bare/seq64k/none": {"iops": 100}, "ring/seq64k/slow": {"iops": 80},
+                 "thin-64k/seq64k/slow": {"iops": iops}} for iops in (40, 20)]
+        ratios = summary.Runs(reps).all_ratios()
+        self.assertEqual(ratios["ring/seq64k/slow"]["bare"]["iops"]["median"], 0.8)
+        self.assertEqual(ratios["ring/seq64k/slow"]["thin-64k"]["iops"],
+                         {"median": 3, "min": 2, "max": 4, "n": 2})
+        self.assertEqual(list(ratios["thin-64k/seq64k/slow"]), ["bare"])
 
     def test_the_document_keeps_every_value(self):
         document = summary.Runs(self.reps).document({"reps": 3}, [])

@@ -59,8 +59,9 @@ class MatrixCase:
         if self.archive != "none":
             archive = bed.disks.archive(self.archive)
             devices["archive"] = archive
-        if "beside" in bed.mapper.made:
-            devices["beside"] = bed.mapper.path("beside")
+        for name in ("beside", "pool-data", "pool-meta"):
+            if name in bed.mapper.made:
+                devices[name] = bed.mapper.path(name)
         self.meter = meter.Meter(devices)
         if self.workload != "quiet":
             self.load = Load(self.workload, top, bed.size, bed.work, self.seed)
@@ -125,7 +126,7 @@ class MatrixCase:
     def result(self, readings, finished):
         processes = {name: self.cpu_after[name] - self.cpu_before[name]
                      for name in self.cpu_after}
-        for child in self.stack.backup:
+        for child in self.stack.backup + ([self.load.child] if self.load else []):
             processes[child.name] = child.cpu_s
         result = {
             "window": meter.difference(readings["instant"], readings["end"]),

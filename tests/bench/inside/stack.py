@@ -141,12 +141,19 @@ class Ours(Stack):
         self.backup = [vmactl, writer]
 
         def armed():
-            if vmactl.poll() not in (None, 0):
-                with open(self.bed.path("vmactl.err")) as f:
-                    raise BackupFailed("vmactl: " + f.read().strip())
+            self.check_vmactl()
             return vmactl.ended == 0 or self.mapper.status("top")[0] == "armed"
         self.bed.until(ARM_SECONDS, "vmactl armed", armed)
         mark()
+
+    def check_vmactl(self):
+        if self.backup[0].poll() not in (None, 0):
+            with open(self.bed.path("vmactl.err")) as f:
+                raise BackupFailed("vmactl: " + f.read().strip())
+
+    def ended(self):
+        self.check_vmactl()
+        return super().ended()
 
     def space(self):
         if self.policy == "ring":

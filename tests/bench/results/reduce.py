@@ -5,9 +5,16 @@ import json
 import os
 
 SECTOR = 512
+# The guest among the processes.
+GUEST = "fio"
 
 # Everything is about the window, from the backup's instant to its end, unless it says "whole",
 # which is the whole case with nothing under way at either end.
+#
+# Beside these there are, for each device, io.DEVICE.reads, .writes, .bytes_read and .bytes_written
+# (in the window; disk is the shared one, guest the guest's own, beside a snapshot's exceptions
+# or a fleece device, pool-data and pool-meta the pool's), and for each process that took part
+# cpu_s.NAME, its CPU seconds ("fio" is the guest).
 METRICS = {
     "iops": "I/Os of the guest that ended, per second",
     "read_iops": "of them reads",
@@ -111,6 +118,13 @@ def matrix_numbers(raw, ios, size):
             continue
         numbers[f"{name}_bytes_read"] = counters["sectors_read"] * SECTOR
         numbers[f"{name}_bytes_written"] = counters["sectors_written"] * SECTOR
+    for name, c in window["devices"].items():
+        numbers[f"io.{name}.reads"] = c["reads"]
+        numbers[f"io.{name}.writes"] = c["writes"]
+        numbers[f"io.{name}.bytes_read"] = c["sectors_read"] * SECTOR
+        numbers[f"io.{name}.bytes_written"] = c["sectors_written"] * SECTOR
+    for name, seconds in raw["process_cpu_s"].items():
+        numbers[f"cpu_s.{name}"] = seconds
     cpu = window["cpu"]
     numbers["cpu_idle_share"] = cpu["idle"] / (cpu["idle"] + cpu["busy"])
     if done:
@@ -122,7 +136,8 @@ def matrix_numbers(raw, ios, size):
     numbers["backup_finished"] = int(raw["finished"])
     numbers["space_bytes"] = raw["space_bytes"]
     numbers["archive_bytes_written"] = archive["sectors_written"] * SECTOR
-    numbers["backup_cpu_s"] = sum(raw["process_cpu_s"].values())
+    numbers["backup_cpu_s"] = sum(
+        seconds for name, seconds in raw["process_cpu_s"].items() if name != GUEST)
     if raw["finished"]:
         numbers["backup_s"] = end - begin
         # The guest of a quiet case has the same device as a backup that reads it.

@@ -4,6 +4,8 @@ because only what ran in one machine, one after the other, can be compared.
 """
 import statistics
 
+import cases
+
 
 def spread(values):
     return {"median": statistics.median(values), "min": min(values), "max": max(values),
@@ -44,6 +46,21 @@ class Runs:
         return [(n, case, numbers["error"]) for n, rep in enumerate(self.reps, 1)
                 for case, numbers in rep.items() if "error" in numbers]
 
+    def all_ratios(self):
+        """Each case of the matrix over those that it is compared with: IOPS and p99."""
+        out = {}
+        for case in filter(cases.is_matrix, self.cases()):
+            stack, workload, archive = case.split("/")
+            others = {s: f"{s}/{workload}/none" for s in cases.CALM_STACKS}
+            if stack in cases.OUR_STACKS:
+                others.update({s: f"{s}/{workload}/{archive}" for s in cases.PEER_STACKS})
+            for name, other in others.items():
+                for metric in ("iops", "lat_p99_us", "backup_s"):
+                    values = self.ratios(case, other, metric) if other != case else []
+                    if values:
+                        out.setdefault(case, {}).setdefault(name, {})[metric] = spread(values)
+        return out
+
     def document(self, parameters, targets):
         """What goes to bench.json; its names are only ever added to."""
         out = {}
@@ -51,6 +68,7 @@ class Runs:
             metrics = {m for rep in self.reps for m in rep.get(case, {}) if m != "error"}
             out[case] = {m: dict(self.spread(case, m), values=self.values(case, m))
                          for m in sorted(metrics)}
-        return {"version": 1, "parameters": parameters, "cases": out, "targets": targets,
+        return {"version": 1, "parameters": parameters, "cases": out,
+                "ratios": self.all_ratios(), "targets": targets,
                 "errors": [{"repetition": n, "case": c, "error": e}
                            for n, c, e in self.errors()]}
