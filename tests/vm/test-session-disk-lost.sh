@@ -16,8 +16,11 @@ dd if="$WORK/before.0" of=/dev/vda bs=1M oflag=direct status=none
 dd if="$WORK/before.1" of=/dev/vdb bs=1M oflag=direct status=none
 dm_create d1 "0 $large vmabackup /dev/vdb"
 
+# A slow kernel needs time to look at what the session does.
+delay_us=60000
+[ "${BED_SLOWNESS:-1}" -eq 1 ] || delay_us=500000
 start() {
-	"$TOOLS/ioctl-abuse" drain --slots 16 --reserve 4 --batch 4 --delay-us 60000 \
+	"$TOOLS/ioctl-abuse" drain --slots 16 --reserve 4 --batch 4 --delay-us $delay_us \
 		--out "$WORK/0" --out "$WORK/1" /dev/mapper/d0 /dev/mapper/d1 >"$WORK/drain" 2>&1 &
 	drain=$!
 	wait_for 30 state_is d1 armed
