@@ -17,6 +17,12 @@
 
 #define BATCH	256	/* iovecs per system call; a full extent seldom has more */
 
+/*
+ * With output_keep_disk_busy(): so many bytes are worth a request, and few enough that
+ * next to nothing is left to be written when the last of them comes.
+ */
+#define WRITE_OUT	(8u << 20)
+
 struct output {
 	char *path;		/* for messages; "standard output" for "-" */
 	char *name;		/* last component of the path; NULL: a stream */
@@ -25,6 +31,8 @@ struct output {
 	int fd;
 	pid_t child;		/* the command that reads fd; 0: none */
 	uint64_t bytes;
+	bool busy;		/* output_keep_disk_busy() */
+	uint64_t written_out;	/* bytes that the kernel was told to write to disk */
 };
 
 static void output_free(struct output *o)
@@ -164,6 +172,11 @@ uint64_t output_bytes(const struct output *o)
 	return o->bytes;
 }
 
+void output_keep_disk_busy(struct output *o)
+{
+	o->busy = o->name;
+}
+
 /* ---- writing ---------------------------------------------------------- */
 
 static int write_failure(const struct output *o, int error, struct vma_error *err)
@@ -237,6 +250,15 @@ static int write_batch(struct output *o, struct iovec *iov, int iovcnt, struct v
 	return 0;
 }
 
+/* Starts, does not wait; what fails is told by fsync(). */
+static void write_out(struct output *o)
+{
+	if (!o->busy || o->bytes - o->written_out < WRITE_OUT)
+		return;
+	sync_file_range(o->fd, o->written_out, o->bytes - o->written_out, SYNC_FILE_RANGE_WRITE);
+	o->written_out = o->bytes;
+}
+
 int output_write(void *output, const struct iovec *iov, int iovcnt, struct vma_error *err)
 {
 	struct output *o = output;
@@ -251,6 +273,8 @@ int output_write(void *output, const struct iovec *iov, int iovcnt, struct vma_e
 		iov += n;
 		iovcnt -= n;
 	}
+	if (!ret)
+		write_out(o);
 	return ret;
 }
 

@@ -43,6 +43,13 @@ int output_fd(const struct output *o);
 /* Writes all of it; fits codec_write_fn. */
 int output_write(void *output, const struct iovec *iov, int iovcnt, struct vma_error *err);
 
+/*
+ * Has a file written to disk as it grows. Left to itself the kernel begins when a tenth of
+ * memory is dirty, and the disk has nothing to do before. A write may then wait for the disk
+ * sooner: not for a writer whom guests wait for.
+ */
+void output_keep_disk_busy(struct output *o);
+
 /* Bytes written so far. */
 uint64_t output_bytes(const struct output *o);
 

@@ -293,6 +293,8 @@ static int open_output(struct create *c, struct vma_error *err)
 			return c->stop_fd;
 	}
 	ret = output_open_stream(&c->output, c->archive, err);
+	if (!ret)
+		output_keep_disk_busy(c->output);
 	for (unsigned int i = 0; i < c->nr_disks && !ret; i++)
 		ret = source_check_apart(c->disks[i].source, output_fd(c->output), err);
 	return ret;
