@@ -122,6 +122,12 @@ long-roundtrip:
 	+@$(MAKE) --no-print-directory userspace
 	@VMAB_TEST_RUNS=$(RUNS) VMAB_TEST_SEED=$(SEED) \
 		VMACTL=$(VMAB_BUILD)/userspace/vmactl/vmactl $(TOP)/tests/cli/test-vmactl-roundtrip.sh
+FLIPS ?= 10000
+#: make long-flips       FLIPS=10000 bits by SEED flipped in an archive of each kind: found, and told where
+long-flips:
+	@echo "seed $(SEED)"
+	+@$(MAKE) --no-print-directory -s -C $(TOP)/userspace OUT=$(VMAB_BUILD)/userspace unit
+	@VMAB_TEST_FLIPS=$(FLIPS) VMAB_TEST_SEED=$(SEED) $(VMAB_BUILD)/userspace/unit/test-flips
 #: make bench-stall      guest writes while the archive's target stands still: ring and auto
 bench-stall: setup
 	+@$(MAKE) --no-print-directory modules userspace test-tools
@@ -193,6 +199,6 @@ clean:
 	rm -rf $(VMAB_BUILD)
 
 .PHONY: fuzz all help setup links modules sparse userspace userspace-san test-tools
-.PHONY: unit check-vm check check-kernels bench bench-stall bench-archive long-exact long-view long-kill long-roundtrip soak style vm-shell
+.PHONY: unit check-vm check check-kernels bench bench-stall bench-archive long-exact long-view long-kill long-flips long-roundtrip soak style vm-shell
 .PHONY: demo install install-userspace install-dkms clean
 .PHONY: debug-kernel check-debug coverage check-faults

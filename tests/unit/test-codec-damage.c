@@ -33,7 +33,22 @@ static void damage_in_threads(void **state)
 	free(p);
 }
 
-/* Where the seek table of a stream with one frame begins. */
+/* A stream of one piece, as a first write makes it. */
+static struct memory one_piece(enum codec_kind kind, uint8_t *p, size_t len)
+{
+	struct codec_options o = { .kind = kind };
+	struct memory m = { .fail_read_at = -1 };
+	struct iovec iov = { p, len };
+	struct encoder *e;
+
+	assert_int_equal(encoder_new(&e, &o, memory_write, &m, NULL), 0);
+	assert_int_equal(encoder_write(e, &iov, 1, NULL), 0);
+	assert_int_equal(encoder_finish(e, NULL), 0);
+	encoder_free(e);
+	return m;
+}
+
+/* Where its seek table begins. */
 static size_t table_at(const struct memory *m)
 {
 	return m->len - 8 - 3 * 12 - 9;
@@ -42,9 +57,8 @@ static size_t table_at(const struct memory *m)
 static void truncated(void **state)
 {
 	static const uint8_t skippable[] = { 0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 'x', 'y', 'z' };
-	struct codec_options o = { .kind = CODEC_ZSTD };
 	uint8_t *p = sample(300000);
-	struct memory whole = encode(&o, p, 300000), foreign = one_frame(p, 300000), m;
+	struct memory whole = one_piece(CODEC_ZSTD, p, 300000), foreign = one_frame(p, 300000), m;
 
 	(void)state;
 	for (size_t cut = 4; cut < whole.len; cut += cut < 40 || cut > whole.len - 70 ? 1 : 997) {
@@ -74,9 +88,8 @@ static void flip(struct memory *m, size_t at)
 
 static void damaged(void **state)
 {
-	struct codec_options o = { .kind = CODEC_ZSTD };
 	uint8_t *p = sample(300000);
-	struct memory whole = encode(&o, p, 300000), m;
+	struct memory whole = one_piece(CODEC_ZSTD, p, 300000), m;
 
 	(void)state;
 	m = memory_of(whole.p, whole.len);

@@ -26,7 +26,8 @@ enum codec_kind { CODEC_NONE, CODEC_ZSTD, CODEC_GZIP, CODEC_LZO };
 
 /*
  * A piece ends with the call of encoder_write() that made it this large. Smaller ones
- * would compress worse; larger ones would be slower to read a little of.
+ * would compress worse; larger ones would be slower to read a little of. The first call's
+ * bytes are a piece alone: they are an archive's header, needed whatever else is damaged.
  */
 #define CODEC_PIECE_MIN	(1u << 20)
 

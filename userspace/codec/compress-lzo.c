@@ -119,9 +119,7 @@ static int begin(void **stream, int level, codec_write_fn write, void *ctx, stru
 	p[5] = LZOP_VERSION_NEEDED & 0xff;
 	p[6] = level > FAST_LEVEL_MAX ? LZOP_M_LZO1X_999 : LZOP_M_LZO1X_1;
 	p[7] = level;
-	/* Of both, so that no bit may flip: a match as good as another decompresses alike. */
-	lzop_put_be32(p + 8, LZOP_F_ADLER_DATA | LZOP_F_ADLER_PACKED | LZOP_F_STDIN |
-		      LZOP_F_STDOUT | LZOP_F_OS_UNIX);
+	lzop_put_be32(p + 8, LZOP_F_OURS);
 	lzop_put_be32(p + 12, 0);		/* mode: of no file */
 	lzop_put_be32(p + 16, now);
 	lzop_put_be32(p + 20, now >> 32);

@@ -270,13 +270,19 @@ static int lone_seal(struct gzip *g, struct vma_loss *loss, struct vma_error *er
 	ssize_t have = input_peek(g->in, GZIP_SEAL_SIZE, err);
 	uint64_t begin = g->in->skipped;
 	const uint8_t *p = input_at(g->in);
-	struct seal seal;
+	struct seal seal = { 0 };
 	bool good;
 
 	if (have < 0)
 		return have;
-	if (have < (ssize_t)GZIP_SEAL_SIZE || !gzip_seal_get(p, &seal) ||
-	    (g->sealed && seal.kind != SEAL_END))
+	if (have < (ssize_t)GZIP_SEAL_SIZE)
+		return 0;
+	if (!gzip_seal_get(p, &seal)) {
+		if (begin || !gzip_seal_like_first(p))
+			return 0;
+		seal.kind = SEAL_PIECE;
+	}
+	if (g->sealed && seal.kind != SEAL_END)
 		return 0;
 	good = seal.hash == seal_hash(p, p + GZIP_SEAL_AT);
 	input_skip(g->in, GZIP_SEAL_SIZE);

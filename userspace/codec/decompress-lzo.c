@@ -178,6 +178,29 @@ static const char *unpack(struct lzo *l, const struct block *b, const uint8_t *p
 					"damaged lzo stream: wrong checksum of a block's data";
 }
 
+/* Whether a block stands so far on that is right in every respect; none larger than usual is. */
+static int right_block(struct lzo *l, size_t at, struct vma_error *err)
+{
+	ssize_t have = input_peek(l->in, at + BLOCK_HEADER, err);
+	struct block b;
+	int ret;
+
+	if (have < 0)
+		return have;
+	if ((size_t)have < at || !block_header(l, input_at(l->in) + at, have - at, &b) ||
+	    b.size > LZOP_BLOCK)
+		return 0;
+	at += b.header;
+	have = input_peek(l->in, at + b.packed, err);
+	if (have < 0)
+		return have;
+	ret = make_room(l, LZOP_BLOCK, err);
+	if (ret)
+		return ret;
+	return (size_t)have >= at + b.packed && packed_sums(&b, input_at(l->in) + at) &&
+	       !unpack(l, &b, input_at(l->in) + at);
+}
+
 /*
  * The next place where a block of the usual size stands that is right in every respect. The
  * last block is smaller: it is not found.
@@ -186,36 +209,23 @@ static int find_block(struct lzo *l, uint64_t begin, const char *what, struct vm
 		      struct vma_error *err)
 {
 	uint8_t size[4];
-	struct block b;
-	ssize_t have;
 	int ret;
 
 	lzop_put_be32(size, LZOP_BLOCK);
-	ret = make_room(l, LZOP_BLOCK, err);
-	while (!ret) {
+	do {
 		input_skip(l->in, 1);
 		ret = input_find(l->in, size, sizeof(size), err);
 		if (ret < 0)
 			return ret;
 		if (!ret) {
 			l->ended = true;
-			return lost(l, begin, VMA_LOSS_UNKNOWN, what, loss);
+			break;
 		}
-		ret = 0;
-		have = input_peek(l->in, BLOCK_HEADER, err);
-		if (have < 0)
-			return have;
-		if (!block_header(l, input_at(l->in), have, &b))
-			continue;
-		have = input_peek(l->in, b.header + b.packed, err);
-		if (have < 0)
-			return have;
-		if ((size_t)have >= b.header + b.packed &&
-		    packed_sums(&b, input_at(l->in) + b.header) &&
-		    !unpack(l, &b, input_at(l->in) + b.header))
-			return lost(l, begin, VMA_LOSS_UNKNOWN, what, loss);
-	}
-	return ret;
+		ret = right_block(l, 0, err);
+		if (ret < 0)
+			return ret;
+	} while (!ret);
+	return lost(l, begin, VMA_LOSS_UNKNOWN, what, loss);
 }
 
 /* Whether a block, or the end of all blocks, can stand there. */
@@ -317,7 +327,25 @@ static int refused(struct lzo *l, const char *what, struct vma_loss *loss, struc
 	return ret == -EBADMSG ? -EOPNOTSUPP : ret;
 }
 
-/* What stands in a header of which the checksum is wrong is taken as it is, to go on. */
+/*
+ * A header with a wrong checksum, so long: to go on, it is taken as it is, or as one of ours if
+ * the first block shows that it was one. Its size, or a negative errno.
+ */
+static ssize_t wrong_header(struct lzo *l, size_t size, struct vma_error *err)
+{
+	uint32_t flags = l->flags;
+	int ret = right_block(l, size, err);
+
+	if (ret)
+		return ret < 0 ? ret : (ssize_t)size;
+	l->flags = LZOP_F_OURS;
+	ret = right_block(l, LZOP_MAGIC_SIZE + HEADER_FIXED + 4, err);
+	if (ret)
+		return ret < 0 ? ret : (ssize_t)(LZOP_MAGIC_SIZE + HEADER_FIXED + 4);
+	l->flags = flags;
+	return size;
+}
+
 static int next_file(struct lzo *l, struct vma_loss *loss, struct vma_error *err)
 {
 	ssize_t have = input_peek(l->in, LZOP_MAGIC_SIZE + HEADER_FIXED + FILTER_SIZE +
@@ -354,10 +382,15 @@ static int next_file(struct lzo *l, struct vma_loss *loss, struct vma_error *err
 			       loss, err);
 	if (good && (p[6] < LZOP_M_LZO1X_1 || p[6] > LZOP_M_LZO1X_999))
 		return lost_rest(l, begin, "damaged lzo stream: an unknown method", loss, err);
-	input_skip(l->in, LZOP_MAGIC_SIZE + size + 4);
 	l->in_file = true;
-	if (!good)
+	if (!good) {
+		have = wrong_header(l, LZOP_MAGIC_SIZE + size + 4, err);
+		if (have < 0)
+			return have;
+		input_skip(l->in, have);
 		return lost(l, begin, 0, "damaged lzo stream: wrong checksum of its header", loss);
+	}
+	input_skip(l->in, LZOP_MAGIC_SIZE + size + 4);
 	return skip_extra(l, loss, err);
 }
 

@@ -185,6 +185,9 @@ static int gather(struct encoder *e, const struct iovec *iov, int iovcnt, struct
 				return ret;
 		}
 	}
+	/* The archive's header, without which nothing can be read, is not to go with a cluster. */
+	if (!e->any && current(e)->in_used)
+		return submit(e, err);
 	return current(e)->in_used >= CODEC_PIECE_MIN ? submit(e, err) : 0;
 }
 
