@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,11 +25,23 @@
  */
 #define EXTENTS_MAX	4096u
 
+/*
+ * What is larger goes back to the system when it is freed: decompressed frames, that is.
+ * Left to itself the C library keeps it, for each of nbdkit's threads, and holds up to 200 MiB
+ * for a cache of 64.
+ */
+#define KEEP_MAX	(1 << 20)
+
 static char *archive_path;
 static char *index_path;
 static const char *disk;		/* NULL: the client's export name says */
 static size_t cache;
 static struct archive *archive;
+
+static void vma_load(void)
+{
+	mallopt(M_MMAP_THRESHOLD, KEEP_MAX);
+}
 
 static void vma_unload(void)
 {
@@ -261,6 +274,7 @@ static struct nbdkit_plugin plugin = {
 		"index=<FILE>    the index, if it is not FILE" ARCHIVE_INDEX_SUFFIX "\n"
 		"cache=<SIZE>    memory for decompressed data (64M)",
 	.magic_config_key = "archive",
+	.load = vma_load,
 	.unload = vma_unload,
 	.get_ready = vma_get_ready,
 	.list_exports = vma_list_exports,
