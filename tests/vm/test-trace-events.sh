@@ -151,10 +151,12 @@ hold --slots 2 --policy ring --timeout-ms 60000 /dev/mapper/d0
 three_writes
 dmsetup suspend --noflush --nolockfs d0
 check "a write that a suspend gave back" traced "vmab_release: dev=$dev .* requeued\$"
-check_eq "is held no more" "$(grep -c ': vmab_hold: ' $TRACING/trace)" 3
+check "is held no more" held_now d0 0
+# dm tries what it got back again until the suspend is complete.
+holds=$(grep -c ': vmab_hold: ' $TRACING/trace)
 dmsetup resume d0
 held_again() {
-	[ "$(grep -c ': vmab_hold: ' $TRACING/trace)" -eq 4 ]
+	[ "$(grep -c ': vmab_hold: ' $TRACING/trace)" -gt "$holds" ]
 }
 check "and is held again after the resume" wait_for 20 held_again
 release_hold
