@@ -103,9 +103,11 @@ class Reduce(unittest.TestCase):
         self.assertNotIn("extra_bytes", numbers)
 
     def test_a_stall_that_did_not_happen_is_an_error(self):
-        with self.assertRaises(reduce.BadCase):
-            reduce.matrix_numbers(raw_case(stall={"began_at": None, "ended_at": None}),
-                                  [(1001, 1e-3, True, 1)], SIZE)
+        for began, ended in ((None, None), (5.0, 6.9)):
+            with self.assertRaises(reduce.BadCase):
+                reduce.matrix_numbers(
+                    raw_case(stall={"began_at": began, "ended_at": ended, "wanted_s": 2}),
+                    [(1001, 1e-3, True, 1)], SIZE)
 
     def test_a_case_from_its_files(self):
         with tempfile.TemporaryDirectory() as d:
@@ -125,7 +127,7 @@ class Reduce(unittest.TestCase):
     def test_every_metric_is_explained(self):
         found = set(reduce.matrix_numbers(
             raw_case(summary={"chunks_guest": 1, "chunks": 4},
-                     stall={"began_at": 1.0, "ended_at": 3.0}),
+                     stall={"began_at": 1.0, "ended_at": 3.0, "wanted_s": 2}),
             [(1001, 1e-3, True, 1), (1001, 1e-3, False, 1)], SIZE))
         found |= set(reduce.special_numbers({
             "writes_per_s": 1, "instructions_per_io": 1, "chunks_pushed": 2, "bytes_read": 4,

@@ -41,7 +41,7 @@ class Load:
             os.unlink(old)
         argv = ["fio", "--name=guest", "--thread", f"--randseed={seed}", "--time_based",
                 f"--runtime={FOREVER}", f"--write_lat_log={self.log}", "--log_unix_epoch=1",
-                "--output-format=json", f"--output={self.output}"]
+                "--eta=never", "--output-format=json", f"--output={self.output}"]
         if workload == "ext4-fsync":
             self.mount = os.path.join(work, "mount")
             self.make_file_system()

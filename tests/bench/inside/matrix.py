@@ -136,7 +136,8 @@ class MatrixCase:
             "process_cpu_s": processes, "summary": self.bed.summary(),
         }
         if self.stall:
-            result["stall"] = {"began_at": self.stall.began, "ended_at": self.stall.went_on}
+            result["stall"] = {"began_at": self.stall.began, "ended_at": self.stall.went_on,
+                               "wanted_s": self.stall.seconds}
         return result
 
     def down(self):
