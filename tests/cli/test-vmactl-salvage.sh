@@ -251,8 +251,8 @@ for kind in none zstd gzip lzo; do
 	vmactl 6 "$kind: a salvage" extract --salvage $kind.vma --to drive-scsi0=out
 	check "$kind: gets the rest" cmp lost out
 	rm out
-	head -c 5000000 $kind.vma >cut
-	vmactl 6 "$kind: cut off" extract --salvage cut --to drive-scsi0=out
+	head -c 5000000 $kind.vma >cut.vma
+	vmactl 6 "$kind: cut off" extract --salvage cut.vma --to drive-scsi0=out
 	check "$kind: what was before the cut is there" cmp -n 3801088 noise out
 	rm out
 done

@@ -78,7 +78,8 @@ static void use(struct vma_reader *r, bool tolerant)
 			must(length && offset + length <= dev->size);
 		must(ret || !runs);
 		offset = 0;
-		for (; vma_reader_run(r, VMA_CLUSTERS_ABSENT, i, &offset, &length); offset += length)
+		for (; vma_reader_run(r, VMA_CLUSTERS_ABSENT, i, &offset, &length);
+		     offset += length)
 			must(length && offset + length <= dev->size);
 	}
 	vma_reader_free(r);

@@ -35,7 +35,7 @@ static UNUSED void sum_extent(struct built *b)
 	seal_extent(b, blocks);
 }
 
-/* An extent of clusters first .. first + nr - 1 of a device, each with one block of its own byte. */
+/* An extent of clusters first .. first + nr - 1, each with one block of its own byte. */
 static UNUSED void build_clusters(struct built *b, unsigned int dev, uint32_t first,
 				  unsigned int nr)
 {

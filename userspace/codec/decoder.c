@@ -126,7 +126,8 @@ static ssize_t read_some(struct decoder *d, uint8_t *buf, size_t len, struct vma
 	n = d->decompressor->read(d->state, buf, len, &d->loss, err);
 	if (n >= 0 || !d->loss.what.text[0])
 		return n;
-	if (!d->go_on)
+	/* What is only not understood (-EOPNOTSUPP) is not damaged. */
+	if (!d->go_on || n == -EOPNOTSUPP)
 		return damaged(&d->loss, n, err);
 	d->lost = true;
 	return 0;

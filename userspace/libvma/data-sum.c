@@ -106,7 +106,7 @@ struct data_check data_sum_check(const uint8_t *extent, const uint8_t *data)
 		nr++;
 		data += len;
 	}
-	/* Its own bits say nothing that the sum does not, but who made them otherwise is no writer. */
+	/* The sum alone would do, but no writer makes such bits. */
 	check.right = !check.differs &&
 		      sum_of_sums(sums, nr) == ((uint64_t)kept.mask << 32 | kept.cluster);
 	return check;

@@ -47,7 +47,7 @@ static int read_header(struct vma_reader *r, struct vma_error *err)
 
 	ret = vma_header_read(&r->header, extent_in_read, &r->in, r->tolerant ? &right : NULL, err);
 	/* Then the archive did not end, but what is lost is said to be so. */
-	if (ret && r->in.lost)
+	if (ret == -EBADMSG && r->in.lost)
 		return vma_fail(err, -EBADMSG,
 				"its header is lost: %s (bytes %" PRIu64 "-%" PRIu64 " of the file)",
 				r->in.loss.what.text, r->in.loss.begin, r->in.loss.end - 1);

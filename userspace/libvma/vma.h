@@ -27,7 +27,7 @@
 #define VMA_HEADER_MAX_WRITE	524288u		/* what official writers stay within */
 #define VMA_EXTENT_HEADER	512u
 #define VMA_EXTENT_CLUSTERS	59u		/* to read */
-#define VMA_EXTENT_FILL		58u		/* written; the last blockinfo holds a checksum */
+#define VMA_EXTENT_FILL		58u		/* written; then a checksum */
 #define VMA_MAX_DEVICES		254u		/* dev_id 1..254 */
 #define VMA_MAX_DEVICE_SIZE	(1ull << 48)	/* bytes: cluster numbers have 32 bits */
 #define VMA_MAX_CONFIGS		256u

@@ -43,7 +43,7 @@
 #define WIRE_E_UUID		8u
 #define WIRE_E_MD5		24u
 #define WIRE_E_BLOCKINFO	40u
-#define WIRE_E_SUM_INFO		58u	/* the blockinfo that may hold a sum, see data-sum.h */
+#define WIRE_E_SUM_INFO		58u	/* the blockinfo for a sum, see data-sum.h */
 
 /* A blockinfo: 16 bits mask, 8 bits that readers ignore, 8 bits dev_id, 32 bits cluster. */
 #define WIRE_I_RESERVED		2u
