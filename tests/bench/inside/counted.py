@@ -56,7 +56,7 @@ def run(bed, name, seed):
         subprocess.run(["fio", "--name=counted", f"--randseed={seed}", "--rw=randwrite",
                         "--bs=4k", "--direct=1", "--ioengine=psync", "--norandommap",
                         f"--filename={top}", f"--size={DISK_MIB - 1}m",
-                        f"--io_size={WRITES * 4}k", "--output-format=json",
+                        f"--io_size={WRITES * 4}k", "--eta=never", "--output-format=json",
                         f"--output={output}"], check=True)
     finally:
         if session:

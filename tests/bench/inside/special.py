@@ -34,7 +34,7 @@ def first_touch_model(bed, directory, seed):
                     "--rwmixread=50", "--bs=64k,4k", "--direct=1", "--ioengine=libaio",
                     f"--iodepth={2 * FIRST_TOUCH_DEPTH}", f"--filename={bed.disks.volume}",
                     f"--size={bed.size}", "--time_based", f"--runtime={MODEL_SECONDS}",
-                    "--output-format=json", f"--output={output}"], check=True)
+                    "--eta=never", "--output-format=json", f"--output={output}"], check=True)
     with open(output) as f:
         job = json.load(f)["jobs"][0]
     return {"writes_per_s": job["write"]["iops"], "reads_per_s": job["read"]["iops"]}

@@ -129,7 +129,8 @@ class Ours(Stack):
     def begin(self, rate, archive, mark):
         source, target = copier.pipe()
         argv = [self.bed.vmactl, "backup", "--disk", "drive=" + self.mapper.path("top"),
-                "--output", "-", "--policy", self.policy, "--json-summary", self.bed.path("summary")]
+                "--output", "-", "--policy", self.policy,
+                "--json-summary", self.bed.path("summary")]
         if rate:
             argv += ["--bwlimit", str(rate)]
         # The writer first: its copy of this program must not delay it.

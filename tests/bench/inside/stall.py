@@ -28,7 +28,10 @@ class Stall:
         elif self.went_on is None and time.time() - self.began >= self.seconds:
             self.end()
 
+    def stands(self):
+        return self.began is not None and self.went_on is None
+
     def end(self):
-        if self.began and not self.went_on:
+        if self.stands():
             self.mapper.resume("archive")
             self.went_on = time.time()
