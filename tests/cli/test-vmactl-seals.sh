@@ -78,13 +78,13 @@ done
 # --- cuts where every other program sees a whole file ---
 
 seal=$(python3 -c 'import sys; d = open("a.zstd", "rb").read(); print(d.rindex(b"VMsl") + 24)')
-head -c "$seal" a.zstd >cut
-check "zstd -t takes a file without its seek table" zstd -q -t <cut
+head -c "$seal" a.zstd >./cut
+check "zstd -t takes a file without its seek table" zstd -q -t <./cut
 vmactl 3 "verify does not" verify cut
 stderr_has "it is truncated" "truncated"
-head -c -50 a.gzip >cut
-check "gzip -t takes a file without its last seal" gzip -t <cut
+head -c -50 a.gzip >./cut
+check "gzip -t takes a file without its last seal" gzip -t <./cut
 vmactl 3 "verify does not" verify cut
 stderr_has "it is truncated" "truncated"
-(cat a.zstd; zstd -q -c </dev/null) >more
+(cat a.zstd; zstd -q -c </dev/null) >./more
 vmactl 3 "a frame behind the end" verify more
