@@ -29,12 +29,15 @@ static int make_room(struct input *in, size_t want, struct vma_error *err)
 
 ssize_t input_peek(struct input *in, size_t want, struct vma_error *err)
 {
-	size_t have = in->used - in->pos, least = want > in->ahead ? want : in->ahead;
+	size_t have = in->used - in->pos, least = have + in->ahead;
 	ssize_t got;
 	int ret;
 
 	if (have >= want || in->ended)
 		return have;
+	/* Whoever looks further and further ahead is not to get a byte at a time. */
+	if (least < want)
+		least = want;
 	ret = make_room(in, least, err);
 	if (ret)
 		return ret;

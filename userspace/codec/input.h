@@ -18,7 +18,7 @@ struct input {
 	uint8_t *buf;
 	size_t room, pos, used;
 	uint64_t skipped;	/* bytes of the input before pos */
-	size_t ahead;		/* read more than what was asked for, up to so much */
+	size_t ahead;		/* read at least so much at a time */
 	bool ended;
 };
 
