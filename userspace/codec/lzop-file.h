@@ -39,8 +39,8 @@ enum {
  * What ours have. Checksums of both, so that no bit may flip: a match as good as another
  * decompresses alike.
  */
-#define LZOP_F_OURS	(LZOP_F_ADLER_DATA | LZOP_F_ADLER_PACKED | LZOP_F_STDIN | LZOP_F_STDOUT | \
-			 LZOP_F_OS_UNIX)
+#define LZOP_F_OURS	(LZOP_F_ADLER_DATA | LZOP_F_ADLER_PACKED | \
+			 LZOP_F_STDIN | LZOP_F_STDOUT | LZOP_F_OS_UNIX)
 
 enum { LZOP_M_LZO1X_1 = 1, LZOP_M_LZO1X_1_15 = 2, LZOP_M_LZO1X_999 = 3 };
 
