@@ -7,7 +7,7 @@
 # comparisons of content, which are long and would find the same there.
 DEBUG_SOME='bed-loads target- session-one-instant session-suspend session-timeout
 	session-table session-survives chardev-abuse backup-instant fleece-errors view-messages
-	view-races view-suspend faults- soak-'
+	view-suspend faults- soak-'
 # How long the soak takes there, in seconds.
 SOAK_SECONDS=180
 # The whole run should take less than an hour. What has to fit when this begins, in
