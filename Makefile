@@ -121,7 +121,7 @@ long-kill:
 long-roundtrip:
 	+@$(MAKE) --no-print-directory userspace
 	@VMAB_TEST_RUNS=$(RUNS) VMAB_TEST_SEED=$(SEED) \
-		VMACTL=$(VMAB_BUILD)/userspace/vmactl/vmactl $(TOP)/tests/cli/test-vmactl-roundtrip.sh
+#: make long-flips       FLIPS=10000 bits by SEED, flipped in an archive of each kind, are found
 FLIPS ?= 10000
 #: make long-flips       FLIPS=10000 bits by SEED flipped in an archive of each kind: found, and told where
 long-flips:
