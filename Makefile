@@ -121,9 +121,9 @@ long-kill:
 long-roundtrip:
 	+@$(MAKE) --no-print-directory userspace
 	@VMAB_TEST_RUNS=$(RUNS) VMAB_TEST_SEED=$(SEED) \
-#: make long-flips       FLIPS=10000 bits by SEED, flipped in an archive of each kind, are found
+		VMACTL=$(VMAB_BUILD)/userspace/vmactl/vmactl $(TOP)/tests/cli/test-vmactl-roundtrip.sh
 FLIPS ?= 10000
-#: make long-flips       FLIPS=10000 bits by SEED flipped in an archive of each kind: found, and told where
+#: make long-flips       FLIPS=10000 bits by SEED, flipped in an archive of each kind, are found
 long-flips:
 	@echo "seed $(SEED)"
 	+@$(MAKE) --no-print-directory -s -C $(TOP)/userspace OUT=$(VMAB_BUILD)/userspace unit
