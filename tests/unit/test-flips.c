@@ -173,8 +173,10 @@ static size_t lzo_piece(const struct memory *m, size_t at, size_t *content)
 	if (!at)
 		return 9 + 25 + 4;
 	*content = be32(m->p + at);
+	if (!*content)
+		return 4;
 	packed = be32(m->p + at + 4);
-	return *content ? 12 + (packed < *content ? 4 : 0) + packed : 4;
+	return 12 + (packed < *content ? 4 : 0) + packed;
 }
 
 static void find_pieces(enum codec_kind kind, const struct memory *m)
