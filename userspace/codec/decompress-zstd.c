@@ -592,6 +592,9 @@ static ssize_t read_stream(struct zstd *z, uint8_t *buf, size_t len, struct vma_
 	hint = ZSTD_decompressStream(z->stream, &out, &in);
 	if (ZSTD_isError(hint)) {
 		ret = refusal(hint, &what);
+		/* A header may be refused before a byte of it was taken: look behind it. */
+		if (z->in->skipped == z->stream_at)
+			input_skip(z->in, 1);
 		return ret == -ENOMEM ? vma_fail(err, ret, "out of memory") :
 					stream_damaged(z, ret, &what, err);
 	}
