@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "codec/zstd-scan.h"
+
+#include <errno.h>
+#include <string.h>
+#include <zstd.h>
+
+#include "libvma/text.h"
+
+/* Compressed bytes of a frame that is taken as a whole: its content and a hundredth more. */
+#define PACKED_MAX	(ZSTD_WHOLE_MAX + ZSTD_WHOLE_MAX / 100)
+
+#define BLOCK_MAX	(128u << 10)	/* of the format */
+
+/* What tells what comes next: a header, or a seal. */
+#define LOOK	ZSTD_SEAL_SIZE
+
+#define TRUNCATED	ZSTD_TRUNCATED
+
+/* Takes a frame off the input, and the seal behind it if there is one. */
+static int take_frame(struct zstd_scan *s, size_t packed, const struct zstd_header *h,
+		      const struct seal *seal, bool seal_broken, struct vma_error *err)
+{
+	const uint8_t *p = input_at(s->in);
+	int ret = zstd_queue_frame(s->queue, p, s->in->skipped, packed, h, seal, seal_broken, err);
+
+	if (ret)
+		return ret;
+	zstd_seen_add(&s->seen, packed, h->content, h->checksum ? p + packed - 4 : NULL);
+	if (seal)
+		zstd_seen_skippable(&s->seen, ZSTD_SEAL_SIZE);
+	input_skip(s->in, packed + (seal ? ZSTD_SEAL_SIZE : 0));
+	return 0;
+}
+
+/* A loss that begins at `begin` and ends where the input is now. */
+static int lose_with(struct zstd_scan *s, int code, uint64_t begin, uint64_t bytes,
+		     const char *what)
+{
+	struct vma_loss loss = { .begin = begin, .end = s->in->skipped, .bytes = bytes };
+
+	vma_error_set(&loss.what, "%s", what);
+	zstd_queue_loss(s->queue, code, &loss);
+	return 0;
+}
+
+static int lose(struct zstd_scan *s, uint64_t begin, uint64_t bytes, const char *what)
+{
+	return lose_with(s, -EBADMSG, begin, bytes, what);
+}
+
+/* All that is left of the input is lost. */
+static int lose_rest(struct zstd_scan *s, uint64_t begin, uint64_t bytes, const char *what,
+		     struct vma_error *err)
+{
+	int ret;
+
+	do
+		ret = input_drop(s->in, UINT32_MAX, err);
+	while (ret > 0);
+	s->closed = true;
+	return ret ? ret : lose(s, begin, bytes, what);
+}
+
+/* Whether a frame can begin there, or the file ends. */
+static bool boundary(const uint8_t *p, size_t len)
+{
+	return !len || (len >= 4 && (zstd_is_frame(p) || zstd_is_skippable(p)));
+}
+
+/* ---- files without seals ---------------------------------------------- */
+
+int zstd_scan_damaged(struct zstd_scan *s, uint64_t begin, int code, const char *what,
+		      struct vma_error *err)
+{
+	static const uint8_t magic[] = { 0x28, 0xb5, 0x2f, 0xfd };
+	int ret = input_find(s->in, magic, sizeof(magic), err);
+
+	if (ret < 0)
+		return ret;
+	return lose_with(s, code, begin, VMA_LOSS_UNKNOWN, what);
+}
+
+/*
+ * Bytes of the frame, all of them peeked at; 0: it can't be taken as a whole, because of
+ * *why, or with NULL because it is more than PACKED_MAX.
+ */
+static ssize_t frame_length(struct zstd_scan *s, const struct zstd_header *h, const char **why,
+			    struct vma_error *err)
+{
+	size_t at = h->size;
+	bool last = false;
+	ssize_t have;
+
+	*why = NULL;
+	while (!last) {
+		uint32_t size;
+
+		if (at > PACKED_MAX)
+			return 0;
+		have = input_peek(s->in, at + ZSTD_BLOCK_HEADER, err);
+		if (have < 0)
+			return have;
+		*why = TRUNCATED;
+		if ((size_t)have < at + ZSTD_BLOCK_HEADER)
+			return 0;
+		size = zstd_block_size(input_at(s->in) + at, &last);
+		*why = "damaged zstd stream: a block is too large";
+		if (size > BLOCK_MAX)
+			return 0;
+		*why = NULL;
+		at += ZSTD_BLOCK_HEADER + size;
+	}
+	at += h->checksum ? 4 : 0;
+	have = input_peek(s->in, at, err);
+	if (have < 0)
+		return have;
+	if ((size_t)have >= at)
+		return at;
+	*why = TRUNCATED;
+	return 0;
+}
+
+static int want_stream(struct zstd_scan *s)
+{
+	s->stream = true;
+	return 0;
+}
+
+static int foreign_frame(struct zstd_scan *s, size_t have, struct vma_error *err)
+{
+	uint64_t begin = s->in->skipped;
+	struct zstd_header h;
+	const char *why;
+	ssize_t length;
+
+	if (!zstd_header_parse(input_at(s->in), have, &h))
+		return lose_rest(s, begin, VMA_LOSS_UNKNOWN, TRUNCATED, err);
+	if (h.content > ZSTD_WHOLE_MAX)
+		return want_stream(s);
+	length = frame_length(s, &h, &why, err);
+	if (length < 0)
+		return length;
+	if (length)
+		return take_frame(s, length, &h, NULL, false, err);
+	if (!why)
+		return want_stream(s);
+	input_skip(s->in, 4);
+	return zstd_scan_damaged(s, begin, -EBADMSG, why, err);
+}
+
+/* ---- files with seals ------------------------------------------------- */
+
+/* A frame that can't be told from what follows: all up to the next seal is lost. */
+static int find_seal(struct zstd_scan *s, const char *why, struct vma_error *err)
+{
+	uint64_t begin = s->in->skipped, bytes = VMA_LOSS_UNKNOWN;
+	uint8_t fixed[ZSTD_SEAL_FIXED];
+	struct seal seal;
+	ssize_t have;
+	int ret;
+
+	zstd_seal_put_fixed(fixed, SEAL_PIECE);
+	ret = input_find(s->in, fixed, sizeof(fixed), err);
+	if (ret < 0)
+		return ret;
+	have = input_peek(s->in, ZSTD_SEAL_SIZE, err);
+	if (have < 0)
+		return have;
+	if (have < (ssize_t)ZSTD_SEAL_SIZE || !zstd_seal_get(input_at(s->in), &seal))
+		return lose_rest(s, begin, VMA_LOSS_UNKNOWN, why, err);
+	/* The seal of another frame, if there is more than what it sealed can take. */
+	if (seal.count <= ZSTD_WHOLE_MAX &&
+	    s->in->skipped - begin <= ZSTD_compressBound(seal.count))
+		bytes = seal.count;
+	input_skip(s->in, ZSTD_SEAL_SIZE);
+	return lose(s, begin, bytes,
+		    strcmp(why, TRUNCATED) == 0 ? "damaged zstd stream" : why);
+}
+
+static int sealed_frame(struct zstd_scan *s, size_t have, struct vma_error *err)
+{
+	const char *why = "damaged: no zstd frame where one has to be";
+	const uint8_t *p = input_at(s->in);
+	struct zstd_header h;
+	struct seal seal = { 0 };
+	ssize_t length = 0, got;
+	bool good;
+
+	if (have < 4)
+		why = TRUNCATED;
+	else if (zstd_is_frame(p) && !zstd_header_parse(p, have, &h))
+		why = TRUNCATED;
+	else if (zstd_is_frame(p) && h.content <= ZSTD_WHOLE_MAX)
+		length = frame_length(s, &h, &why, err);
+	if (length < 0)
+		return length;
+	if (!length)
+		return find_seal(s, why ? why : "damaged zstd stream", err);
+	got = input_peek(s->in, length + ZSTD_SEAL_SIZE + 4, err);
+	if (got < 0)
+		return got;
+	if (got < length + (ssize_t)ZSTD_SEAL_SIZE)
+		return find_seal(s, TRUNCATED, err);
+	p = input_at(s->in) + length;
+	good = zstd_seal_get(p, &seal) && seal.kind == SEAL_PIECE && seal.count == h.content;
+	if (good || boundary(p + ZSTD_SEAL_SIZE, got - length - ZSTD_SEAL_SIZE))
+		return take_frame(s, length, &h, &seal, !good, err);
+	return find_seal(s, "damaged: a zstd frame without a seal", err);
+}
+
+/* Of a file too long for a seek table. */
+static int last_seal(struct zstd_scan *s, const struct seal *seal)
+{
+	uint64_t begin = s->in->skipped;
+	bool good = seal->hash == zstd_seal_hash(input_at(s->in), input_at(s->in)) &&
+		    (s->queue->lossy || seal->count == (s->seen.nr - 1) / 2);
+
+	input_skip(s->in, ZSTD_SEAL_SIZE);
+	s->closed = true;
+	return good ? 0 : lose(s, begin, 0, "damaged: the last seal does not fit the file");
+}
+
+/* ---- skippable frames ------------------------------------------------- */
+
+static int table(struct zstd_scan *s, uint32_t size, struct vma_error *err)
+{
+	static const char differs[] = "damaged: the seek table differs from the zstd frames";
+	unsigned int entry = zstd_table_entry(&s->seen, size);
+	uint64_t begin = s->in->skipped;
+	int ret;
+
+	if (s->queue->lossy || !entry || (s->seen.sealed && entry != 12)) {
+		/* Something else with a table's magic number and size is not expected. */
+		if (s->seen.sealed && !s->queue->lossy)
+			return lose_rest(s, begin, 0, differs, err);
+		input_skip(s->in, ZSTD_SKIP_HEADER);
+		ret = input_drop(s->in, size, err);
+		s->closed = s->seen.sealed;
+		if (ret)
+			return ret < 0 ? ret : 0;
+		return lose(s, begin, VMA_LOSS_UNKNOWN, TRUNCATED);
+	}
+	input_skip(s->in, ZSTD_SKIP_HEADER);
+	ret = zstd_table_check(&s->seen, s->in, entry, err);
+	s->closed = s->seen.sealed;
+	switch (ret) {
+	case ZSTD_TABLE_CUT:
+		return lose_rest(s, begin, VMA_LOSS_UNKNOWN, TRUNCATED, err);
+	case ZSTD_TABLE_DIFFERS:
+		return lose(s, begin, 0, differs);
+	default:
+		return ret < 0 ? ret : 0;
+	}
+}
+
+/* The first seal, or one that shows that it was damaged. */
+static int begin_sealed(struct zstd_scan *s, const struct seal *seal)
+{
+	const uint8_t *p = input_at(s->in);
+	uint64_t begin = s->in->skipped;
+	bool good = !begin && seal->kind == SEAL_BEGIN && !seal->count &&
+		    seal->hash == zstd_seal_hash(p, p);
+
+	s->seen.sealed = true;
+	zstd_seen_skippable(&s->seen, ZSTD_SEAL_SIZE);
+	input_skip(s->in, ZSTD_SEAL_SIZE);
+	return good ? 0 : lose(s, begin, 0, "damaged: the file's first seal is not as written");
+}
+
+/* Which is damaged, perhaps; where a foreign file's own would not look like it by chance. */
+static bool like_first_seal(const uint8_t *p)
+{
+	uint8_t fixed[ZSTD_SEAL_FIXED];
+
+	zstd_seal_put_fixed(fixed, SEAL_BEGIN);
+	return (memcmp(p, fixed, 4) == 0) + (memcmp(p + 4, fixed + 4, 4) == 0) +
+	       (memcmp(p + ZSTD_SKIP_HEADER, fixed + ZSTD_SKIP_HEADER, SEAL_FIXED) == 0) >= 2;
+}
+
+static int skippable(struct zstd_scan *s, size_t have, struct vma_error *err)
+{
+	uint64_t begin = s->in->skipped;
+	const uint8_t *p = input_at(s->in);
+	struct seal seal;
+	uint32_t size;
+	int ret;
+
+	if (have < ZSTD_SKIP_HEADER)
+		return lose_rest(s, begin, VMA_LOSS_UNKNOWN, TRUNCATED, err);
+	if (have >= ZSTD_SEAL_SIZE && !begin && like_first_seal(p)) {
+		if (!zstd_seal_get(p, &seal))
+			seal.kind = SEAL_PIECE;
+		return begin_sealed(s, &seal);
+	}
+	if (have >= ZSTD_SEAL_SIZE && zstd_seal_get(p, &seal)) {
+		if (!s->seen.sealed)
+			return begin_sealed(s, &seal);
+		if (seal.kind == SEAL_END)
+			return last_seal(s, &seal);
+	}
+	size = zstd_le32(p + 4);
+	if (zstd_le32(p) == ZSTD_SEEK_SKIP_MAGIC) {
+		s->hold = zstd_queue_pending(s->queue);
+		return s->hold ? 0 : table(s, size, err);
+	}
+	if (s->seen.sealed)
+		return sealed_frame(s, have, err);
+	zstd_seen_skippable(&s->seen, ZSTD_SKIP_HEADER + (uint64_t)size);
+	ret = input_drop(s->in, ZSTD_SKIP_HEADER + (uint64_t)size, err);
+	if (ret)
+		return ret < 0 ? ret : 0;
+	return lose(s, begin, VMA_LOSS_UNKNOWN, TRUNCATED);
+}
+
+/* ---- frames ----------------------------------------------------------- */
+
+int zstd_scan_next(struct zstd_scan *s, struct vma_error *err)
+{
+	ssize_t have = input_peek(s->in, LOOK, err);
+	uint64_t begin = s->in->skipped;
+	const uint8_t *p;
+
+	if (have < 0)
+		return have;
+	if (!have) {
+		s->ended = true;
+		if (!s->seen.sealed || s->closed)
+			return 0;
+		return lose(s, begin, VMA_LOSS_UNKNOWN, "truncated: the end of the zstd file is missing");
+	}
+	if (s->closed)
+		return lose_rest(s, begin, 0, "damaged: bytes behind the end of the zstd file", err);
+	p = input_at(s->in);
+	if (have >= 4 && zstd_is_skippable(p))
+		return skippable(s, have, err);
+	if (s->seen.sealed)
+		return sealed_frame(s, have, err);
+	if (have >= 4 && zstd_is_frame(p))
+		return foreign_frame(s, have, err);
+	return zstd_scan_damaged(s, begin, -EBADMSG, have < 4 ? TRUNCATED :
+				 "damaged: what follows a zstd frame is not a zstd frame", err);
+}
