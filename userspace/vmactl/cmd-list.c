@@ -2,13 +2,13 @@
 /* vmactl list: what the header says, in the lines that scripts for "vma list" expect. */
 #include <getopt.h>
 #include <inttypes.h>
-#include <json.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #include "libvma/text.h"
 #include "vmactl/archive-in.h"
+#include "vmactl/header-json.h"
 #include "vmactl/vmactl.h"
 
 void print_listing(const struct vma_header *h)
@@ -37,39 +37,18 @@ void print_listing(const struct vma_header *h)
 		printf("CTIME: @%" PRId64 "\n", h->ctime);
 }
 
-static struct json_object *json_name(const char *name)
-{
-	char text[VMA_ESCAPED_SIZE];
-
-	return json_object_new_string(vma_escape(text, sizeof(text), name));
-}
-
-static bool json_put(struct json_object *to, const char *key, struct json_object *value)
-{
-	return value && json_object_object_add(to, key, value) == 0;
-}
-
 static bool json_header(struct json_object *root, const struct vma_header *h, enum codec_kind codec)
 {
 	struct json_object *configs = json_object_new_array();
 	struct json_object *devices = json_object_new_array();
-	char uuid[2 * sizeof(h->uuid) + 1];
 	bool ok;
 
-	for (unsigned int i = 0; i < sizeof(h->uuid); i++)
-		snprintf(uuid + 2 * i, 3, "%02x", h->uuid[i]);
-	ok = json_put(root, "uuid", json_object_new_string(uuid)) &&
+	ok = header_json_put_uuid(root, h) &&
 	     json_put(root, "ctime", json_object_new_int64(h->ctime)) &&
-	     json_put(root, "compression",
-		      json_object_new_string(codec_name(codec))) &&
+	     json_put_text(root, "compression", codec_name(codec)) &&
 	     json_put(root, "configs", configs) && json_put(root, "devices", devices);
-	for (unsigned int i = 0; i < h->nr_configs && ok; i++) {
-		struct json_object *o = json_object_new_object();
-
-		ok = o && json_object_array_add(configs, o) == 0 &&
-		     json_put(o, "name", json_name(h->configs[i].name)) &&
-		     json_put(o, "size", json_object_new_int64(h->configs[i].size));
-	}
+	for (unsigned int i = 0; i < h->nr_configs && ok; i++)
+		ok = header_json_add_config(configs, &h->configs[i]);
 	for (unsigned int i = 1; i <= VMA_MAX_DEVICES && ok; i++) {
 		struct json_object *o;
 
@@ -77,9 +56,9 @@ static bool json_header(struct json_object *root, const struct vma_header *h, en
 			continue;
 		o = json_object_new_object();
 		ok = o && json_object_array_add(devices, o) == 0 &&
-		     json_put(o, "dev_id", json_object_new_int(i)) &&
-		     json_put(o, "name", json_name(h->devices[i].name)) &&
-		     json_put(o, "size", json_object_new_int64(h->devices[i].size));
+		     json_put_u64(o, "dev_id", i) &&
+		     json_put_name(o, "name", h->devices[i].name) &&
+		     json_put_u64(o, "size", h->devices[i].size);
 	}
 	return ok;
 }
@@ -90,8 +69,7 @@ static int print_json(const struct vma_header *h, enum codec_kind codec)
 	int code = EXIT_OK;
 
 	if (root && json_header(root, h, codec)) {
-		puts(json_object_to_json_string_ext(root, JSON_C_TO_STRING_PRETTY |
-						    JSON_C_TO_STRING_NOSLASHESCAPE));
+		json_print(root);
 	} else {
 		complain("out of memory");
 		code = EXIT_FAILED;

@@ -13,6 +13,7 @@
 
 #include "devices/target.h"
 #include "libvma/text.h"
+#include "vmactl/json-put.h"
 #include "vmactl/progress.h"
 #include "vmactl/vmactl.h"
 
@@ -197,8 +198,7 @@ static int run(int argc, char **argv)
 	if (r)
 		complain("%s", err.text);
 	else if (l.json)
-		puts(json_object_to_json_string_ext(l.json, JSON_C_TO_STRING_PRETTY |
-						    JSON_C_TO_STRING_NOSLASHESCAPE));
+		json_print(l.json);
 	else if (!l.n)
 		puts("no vmabackup devices");
 	json_object_put(l.json);

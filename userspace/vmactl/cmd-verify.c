@@ -10,6 +10,7 @@
 #include "libvma/text.h"
 #include "vmactl/archive-in.h"
 #include "vmactl/damage.h"
+#include "vmactl/json-put.h"
 #include "vmactl/vma-progress.h"
 #include "vmactl/vmactl.h"
 
@@ -94,8 +95,7 @@ static int conclude(struct archive_in *in, struct damage *d, const struct tally 
 			complain("out of memory");
 			return EXIT_FAILED;
 		}
-		puts(json_object_to_json_string_ext(root, JSON_C_TO_STRING_PRETTY |
-						    JSON_C_TO_STRING_NOSLASHESCAPE));
+		json_print(root);
 		json_object_put(root);
 	} else if (!damage_any(d)) {
 		print_summary(h, t, &stats);

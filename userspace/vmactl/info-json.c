@@ -2,12 +2,12 @@
 /* The names are an interface: they are documented in vmactl(8) and only ever added to. */
 #include <errno.h>
 #include <json.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "libvma/header.h"
 #include "libvma/text.h"
 #include "vmactl/archive-in.h"
+#include "vmactl/header-json.h"
 #include "vmactl/info.h"
 #include "vmactl/json-put.h"
 
@@ -20,10 +20,9 @@ static bool put_configs(struct json_object *root, const struct vma_header *h)
 
 	for (unsigned int i = 0; i < h->nr_configs && ok; i++) {
 		const struct vma_config *c = &h->configs[i];
-		struct json_object *o = json_object_new_object();
+		struct json_object *o = header_json_add_config(list, c);
 
-		ok = o && json_object_array_add(list, o) == 0 && json_put_name(o, "name", c->name) &&
-		     json_put_u64(o, "size", c->size) &&
+		ok = o &&
 		     (json_is_text(c->data, c->size) ?
 		      json_put(o, "text", json_object_new_string_len((const char *)c->data, c->size)) :
 		      json_put_null(o, "text"));
@@ -70,13 +69,10 @@ static bool put_totals(struct json_object *root, const struct info *info)
 static bool put_archive(struct json_object *root, const struct info *info)
 {
 	const struct archive_facts *f = &info->facts;
-	char uuid[2 * sizeof(info->header->uuid) + 1];
 
-	for (unsigned int i = 0; i < sizeof(info->header->uuid); i++)
-		snprintf(uuid + 2 * (size_t)i, 3, "%02x", info->header->uuid[i]);
 	return json_put_u64(root, "version", INFO_VERSION) &&
 	       json_put_path(root, "archive", archive_in_name(info->path)) &&
-	       json_put_text(root, "uuid", uuid) &&
+	       header_json_put_uuid(root, info->header) &&
 	       json_put(root, "ctime", json_object_new_int64(info->header->ctime)) &&
 	       (info->is_file ? json_put_u64(root, "archive_bytes", f->file_size) :
 				json_put_null(root, "archive_bytes")) &&
@@ -97,8 +93,7 @@ int info_print_json(const struct info *info)
 		  put_configs(root, info->header) && put_disks(root, info);
 
 	if (ok)
-		puts(json_object_to_json_string_ext(root, JSON_C_TO_STRING_PRETTY |
-						    JSON_C_TO_STRING_NOSLASHESCAPE));
+		json_print(root);
 	json_object_put(root);
 	return ok ? 0 : -ENOMEM;
 }

@@ -2,6 +2,7 @@
 #include "vmactl/json-put.h"
 
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "libvma/text.h"
@@ -76,4 +77,10 @@ bool json_put_path(struct json_object *to, const char *key, const char *path)
 	if (json_is_text((const uint8_t *)path, strlen(path)))
 		return json_put_text(to, key, path);
 	return json_put_text(to, key, vma_escape(text, sizeof(text), path));
+}
+
+void json_print(struct json_object *root)
+{
+	puts(json_object_to_json_string_ext(root, JSON_C_TO_STRING_PRETTY |
+					    JSON_C_TO_STRING_NOSLASHESCAPE));
 }

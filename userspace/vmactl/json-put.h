@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* json-put: members of JSON objects. All return false without memory. */
+/* json-put: members of JSON objects, and those on standard output. False: no memory. */
 #ifndef JSON_PUT_H
 #define JSON_PUT_H
 
@@ -18,6 +18,9 @@ bool json_put_text(struct json_object *to, const char *key, const char *text);
 bool json_put_name(struct json_object *to, const char *key, const char *name);
 /* As it is, or what can be shown of it: JSON is text. */
 bool json_put_path(struct json_object *to, const char *key, const char *path);
+
+/* On standard output, in lines. */
+void json_print(struct json_object *root);
 
 /* Whether it is UTF-8 without NUL. */
 bool json_is_text(const uint8_t *p, size_t len);
