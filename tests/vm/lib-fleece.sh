@@ -156,6 +156,37 @@ behave() {
 	dmsetup resume "$1"
 }
 
+# --- the disk d, 8 MiB ---
+
+# d_on_awkward_fleece: it can be told how its fleece device behaves.
+d_on_awkward_fleece() {
+	piece origin /dev/vda 0 16384
+	piece store /dev/vdb 0 16384
+	awkward fleece /dev/mapper/store
+	disk d /dev/mapper/origin 2 fleece /dev/mapper/fleece
+}
+
+# fill_d: with ones; what is in it then is in $WORK/before.
+fill_d() {
+	"$BURST" write /dev/mapper/d 1 0 1048576 8 1048576 >/dev/null
+	dd if=/dev/mapper/d of="$WORK/before" bs=1M iflag=direct status=none
+}
+
+# check_over NAME: the session is gone and held nothing.
+check_over() {
+	check "$1: the disk is idle" wait_for "$SETTLE" field_is d vmabackup idle
+	check_eq "$1: nothing is held, copied or stored" \
+		"$(field d held) $(field d copying) $(field d fleece_used)" "0 0 0"
+}
+
+# check_complete NAME: a session that writes $WORK/image, from fill_d on, gets all.
+check_complete() {
+	session_end
+	check_eq "$1: the reader gets all" "$session_status" 0
+	check "$1: as it was" cmp "$WORK/before" "$WORK/image"
+	check_over "$1"
+}
+
 # --- sessions ---
 
 # session_start OPTION... DISK...: of ioctl-abuse drain; armed, but it reads nothing.

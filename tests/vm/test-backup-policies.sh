@@ -13,16 +13,12 @@ WRITES=32
 d=/dev/mapper/d
 
 load_target
-piece origin /dev/vda 0 16384
-piece store /dev/vdb 0 16384
-awkward fleece /dev/mapper/store
-disk d /dev/mapper/origin 2 fleece /dev/mapper/fleece
+d_on_awkward_fleece
 
 # start OPTION...: a backup of a disk full of ones, into a reader that waits for resume.
 start() {
 	behave fleece 0 0
-	"$BURST" write $d 1 0 1048576 8 1048576 >/dev/null
-	dd if=$d of="$WORK/before" bs=1M iflag=direct status=none
+	fill_d
 	rm -f "$WORK"/{go,archive,summary,backup-status}
 	{
 		local result=0

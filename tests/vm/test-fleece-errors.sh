@@ -8,34 +8,15 @@
 plan 46
 
 load_target
-piece origin /dev/vda 0 16384
-piece store /dev/vdb 0 16384
-awkward fleece /dev/mapper/store
-disk d /dev/mapper/origin 2 fleece /dev/mapper/fleece
+d_on_awkward_fleece
 d=/dev/mapper/d
 
 # begin POLICY ON-CBW-ERROR: a session on a disk full of ones; what it was is in $WORK/before.
 begin() {
 	behave fleece 0 0
-	"$BURST" write $d 1 0 1048576 8 1048576 >/dev/null
-	dd if=$d of="$WORK/before" bs=1M iflag=direct status=none
+	fill_d
 	dmesg -C
 	session_start --policy "$1" --on-cbw-error "$2" --slots 8 --out "$WORK/image" $d
-}
-
-# over NAME: the session is gone and held nothing.
-over() {
-	check "$1: the disk is idle" wait_for "$SETTLE" field_is d vmabackup idle
-	check_eq "$1: nothing is held, copied or stored" \
-		"$(field d held) $(field d copying) $(field d fleece_used)" "0 0 0"
-}
-
-# complete NAME
-complete() {
-	session_end
-	check_eq "$1: the reader gets all" "$session_status" 0
-	check "$1: as it was" cmp "$WORK/before" "$WORK/image"
-	over "$1"
 }
 
 # --- writing fails ---
@@ -52,7 +33,7 @@ check_eq "$name: the reader is told" "$session_status $(session_said reason) $(s
 	"1 7 5"
 check "$name: what was written is there" "$BURST" check $d 2 0 4096 32 $CHUNK
 check "$name: and what was not, too" "$BURST" check $d 1 4096 4096 32 $CHUNK
-over "$name"
+check_over "$name"
 
 name="fleece, break-guest-write"
 begin fleece break-guest-write
@@ -67,7 +48,7 @@ check "$name: writes to chunks that are safe do not fail" "$BURST" write $d 4 40
 behave fleece 0 0
 check "$name: when it works again, so do writes" \
 	"$BURST" write $d 5 $((8 * CHUNK)) 4096 16 $CHUNK
-complete "$name"
+check_complete "$name"
 
 name="auto"
 begin auto break-snapshot
@@ -83,7 +64,7 @@ check "$name: as it was" cmp "$WORK/before" "$WORK/image"
 check "$name: all writes have ended" wait_for "$SETTLE" burst_ended writes
 check_eq "$name: none failed" "$(errors writes)" "32 0"
 check_eq "$name: the error stays in status" "$(field d fleece_error) $(session_said fleece_error)" "5 5"
-over "$name"
+check_over "$name"
 
 # --- reading back fails ---
 for how in break-snapshot break-guest-write; do
@@ -96,7 +77,7 @@ for how in break-snapshot break-guest-write; do
 	check_eq "$name: the session breaks" "$session_status $(session_said reason) $(session_said error)" \
 		"1 7 5"
 	check "$name: what was written is there" "$BURST" check $d 2 0 4096 32 $CHUNK
-	over "$name"
+	check_over "$name"
 done
 
 # --- errors that come and go, under load ---
@@ -117,4 +98,4 @@ check_wait "the guest, which repeats what fails, loses nothing" $load
 diag "$(tail -n 1 "$WORK/load")"
 check "what was delivered is of one instant" "$BED_BUILD/tests/guestload" check --log "$WORK/log" \
 	"$WORK/image"
-over "every other second"
+check_over "every other second"

@@ -23,16 +23,13 @@ begin() {
 	local policy=$1 error=$2
 
 	shift 2
-	"$BURST" write $d 1 0 1048576 8 1048576 >/dev/null
-	dd if=$d of="$WORK/before" bs=1M iflag=direct status=none
+	fill_d
 	session_start --policy "$policy" --on-cbw-error "$error" --slots 8 "$@" --out "$WORK/image" $d
 }
 
 # over NAME
 over() {
-	check "$1: the disk is idle" wait_for "$SETTLE" field_is d vmabackup idle
-	check_eq "$1: nothing is held, copied or stored" \
-		"$(field d held) $(field d copying) $(field d fleece_used)" "0 0 0"
+	check_over "$1"
 	check "$1: the pool is empty again" wait_for "$SETTLE" pool_empty pool
 }
 

@@ -12,10 +12,7 @@ plan 39
 SLOW=3000
 
 load_target
-piece origin /dev/vda 0 16384
-piece store /dev/vdb 0 16384
-awkward fleece /dev/mapper/store
-disk d /dev/mapper/origin 2 fleece /dev/mapper/fleece
+d_on_awkward_fleece
 d=/dev/mapper/d
 
 # begin POLICY ON-CBW-ERROR [OPTION...]
@@ -23,23 +20,9 @@ begin() {
 	local policy=$1 error=$2
 
 	shift 2
-	"$BURST" write $d 1 0 1048576 8 1048576 >/dev/null
-	dd if=$d of="$WORK/before" bs=1M iflag=direct status=none
+	fill_d
 	session_start --policy "$policy" --on-cbw-error "$error" --slots 64 "$@" \
 		--out "$WORK/image" $d
-}
-
-over() {
-	check "$1: the disk is idle" wait_for "$SETTLE" field_is d vmabackup idle
-	check_eq "$1: nothing is held, copied or stored" \
-		"$(field d held) $(field d copying) $(field d fleece_used)" "0 0 0"
-}
-
-complete() {
-	session_end
-	check_eq "$1: the reader gets all" "$session_status" 0
-	check "$1: as it was" cmp "$WORK/before" "$WORK/image"
-	over "$1"
 }
 
 # --- slow ---
@@ -49,14 +32,14 @@ begin fleece break-snapshot
 check "$name: 8 writes" "$BURST" write $d 2 0 4096 8 $CHUNK
 cp "$WORK/out" "$WORK/burst"
 check "$name: do not wait for the fleece device" test "$(slowest burst 0)" -lt $SLOW
-complete "$name"
+check_complete "$name"
 
 name="slow, break-guest-write"
 begin fleece break-guest-write
 check "$name: 8 writes" "$BURST" write $d 2 0 4096 8 $CHUNK
 cp "$WORK/out" "$WORK/burst"
 check "$name: wait until it is there" test "$(quickest burst 0)" -ge $SLOW
-complete "$name"
+check_complete "$name"
 
 name="slow, auto"
 begin auto break-snapshot
@@ -68,7 +51,7 @@ wait_for "$SETTLE" field_is d copying 0
 diag "spilled $(field d spilled) of $(field d guest), slowest write $(slowest burst 0) ms"
 check "$name: some went to slots, some to the fleece device" \
 	test "$(field d spilled)" -ge 32 -a "$(field d guest)" -eq 128
-complete "$name"
+check_complete "$name"
 
 # --- hanging ---
 behave fleece 0 0
@@ -89,7 +72,7 @@ check "$name: likewise while the session ends" "$BURST" write $d 4 0 4096 128 $C
 dmsetup resume fleece
 session_end
 check_eq "$name: the reader is told" "$session_status $(session_said reason)" "1 1"
-over "$name"
+check_over "$name"
 
 name="hanging, break-guest-write"
 begin fleece break-guest-write --timeout-ms 2000
@@ -101,7 +84,7 @@ check "$name: after cbw_timeout" \
 check_eq "$name: the session lives" "$(field d vmabackup) $(reason d)" "armed none 0 -"
 dmsetup resume fleece
 check "$name: when it works again, so do writes" "$BURST" write $d 6 0 4096 16 $CHUNK
-complete "$name"
+check_complete "$name"
 
 # A reader that dies meanwhile.
 name="killed"
@@ -112,4 +95,4 @@ kill -9 "$session_pid"
 check "$name: the guest goes on" timeout 60 "$BURST" write $d 8 0 4096 128 $CHUNK
 dmsetup resume fleece
 wait "$session_pid" 2>/dev/null || true
-over "$name"
+check_over "$name"

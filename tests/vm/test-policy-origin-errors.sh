@@ -18,16 +18,8 @@ d=/dev/mapper/d
 # begin POLICY ON-CBW-ERROR
 begin() {
 	behave origin 0 0
-	"$BURST" write $d 1 0 1048576 8 1048576 >/dev/null
-	dd if=$d of="$WORK/before" bs=1M iflag=direct status=none
+	fill_d
 	session_start --policy "$1" --on-cbw-error "$2" --slots 8 --out "$WORK/image" $d
-}
-
-# over NAME
-over() {
-	check "$1: the disk is idle" wait_for "$SETTLE" field_is d vmabackup idle
-	check_eq "$1: nothing is held, copied or stored" \
-		"$(field d held) $(field d copying) $(field d fleece_used)" "0 0 0"
 }
 
 for policy in ring fleece auto; do
@@ -46,7 +38,7 @@ for policy in ring fleece auto; do
 		"$session_status $(session_said reason) $(session_said error)" "1 2 5"
 	behave origin 0 0
 	check "$name: what was written is there" "$BURST" check $d 2 $((3 * CHUNK)) 4096 8 $CHUNK
-	over "$name"
+	check_over "$name"
 
 	name="$policy, break-guest-write"
 	begin $policy break-guest-write
@@ -63,7 +55,7 @@ for policy in ring fleece auto; do
 	session_end
 	check_eq "$name: the reader gets all" "$session_status" 0
 	check "$name: as it was" cmp "$WORK/before" "$WORK/image"
-	over "$name"
+	check_over "$name"
 done
 
 name="two errors"
@@ -91,5 +83,5 @@ behave origin fail 0
 session_end
 check_eq "$name: its own error breaks the session" \
 	"$session_status $(session_said reason) $(session_said error)" "1 2 5"
-over "$name"
+check_over "$name"
 behave origin 0 0
