@@ -8,7 +8,7 @@
 #include <zstd.h>
 
 #include "archive/file.h"
-#include "archive/frame-cache.h"
+#include "archive/frame-read.h"
 #include "libvma/text.h"
 
 #define MAGIC_SIZE	4u
@@ -18,7 +18,7 @@ struct stream {
 	uint64_t file_size;
 	uint64_t size;
 	struct frames *frames;
-	struct frame_cache *cache;
+	struct frame_reader *reader;
 };
 
 static int recognise(const uint8_t *magic, bool *zstd, struct vma_error *err)
@@ -60,7 +60,7 @@ static int open_bytes(struct stream *s, size_t cache, struct vma_error *err)
 	if (ret)
 		return ret;
 	s->size = frames_total(s->frames);
-	return frame_cache_new(&s->cache, s->fd, s->frames, cache, err);
+	return frame_reader_new(&s->reader, s->fd, s->frames, cache, err);
 }
 
 int stream_open(struct stream **out, int fd, size_t cache, struct vma_error *err)
@@ -84,7 +84,7 @@ void stream_close(struct stream *s)
 {
 	if (!s)
 		return;
-	frame_cache_free(s->cache);
+	frame_reader_free(s->reader);
 	frames_free(s->frames);
 	free(s);
 }
@@ -117,7 +117,7 @@ int stream_read(struct stream *s, uint64_t at, void *buf, size_t len, struct vma
 		struct frame frame = frames_get(s->frames, number);
 		uint32_t offset = at - frame.content_at;
 		size_t n = frame.content_size - offset < len ? frame.content_size - offset : len;
-		int ret = frame_cache_read(s->cache, number, offset, to, n, err);
+		int ret = frame_reader_read(s->reader, number, offset, to, n, err);
 
 		if (ret)
 			return ret;
