@@ -4,7 +4,6 @@
  * is read is wrong.
  */
 #include <errno.h>
-#include <sha2.h>
 
 #include "archive-model.h"
 #include "archive/frames.h"
@@ -34,7 +33,7 @@ static void flip_index(void **state)
 	unsigned int refused = 0, harmless = 0;
 	struct vma_error err;
 	struct built x;
-	struct model m;
+	struct model m = { 0 };
 	struct file f;
 
 	(void)state;
@@ -68,25 +67,6 @@ static void flip_index(void **state)
 	model_free(&m);
 }
 
-static void sha(const uint8_t *p, size_t len, uint8_t *sum)
-{
-	SHA2_CTX ctx;
-
-	SHA256Init(&ctx);
-	SHA256Update(&ctx, p, len);
-	SHA256Final(sum, &ctx);
-}
-
-/* All sums right, one field wrong. */
-static void reseal(struct built *x)
-{
-	uint8_t *end = x->p + x->len - 144;
-
-	if (get(end + 64, 8) == x->len - 144 - get(end + 56, 8))
-		sha(x->p + get(end + 56, 8), get(end + 64, 8), end + 80);
-	sha(end, 112, end + 112);
-}
-
 static void hostile_index(void **state)
 {
 	static const struct {
@@ -95,7 +75,7 @@ static void hostile_index(void **state)
 		uint64_t value;
 		unsigned int size;
 	} cases[] = {
-		{ false, 8, 2, 4 },				/* version */
+		{ false, 8, 1, 4 }, { false, 8, 3, 4 },		/* version */
 		{ false, 12, 1 << 20, 4 },			/* clusters per page */
 		{ false, 32, 1, 8 }, { false, 40, 1, 8 },	/* sizes of the archive */
 		{ false, 56, 0, 8 }, { false, 56, 1ull << 63, 8 }, { false, 56, 17, 8 },
@@ -106,10 +86,15 @@ static void hostile_index(void **state)
 		{ true, 32, 16ull << 16, 8 },			/* without bytes */
 		{ true, 32, 1ull << 16 | 100, 8 },		/* in the beginning */
 		{ true, 32, 16ull << 16 | 1, 8 },		/* too short */
+		{ false, 48, 0, 8 }, { false, 48, 4096, 8 },	/* extents: none, too many */
+		{ false, 48, 4097, 8 }, { false, 48, UINT64_MAX, 8 },
+		{ false, 80, 2, 8 },				/* more sums than extents */
+		{ true, 80, 0, 8 }, { true, 80, 12801, 8 },	/* the first extent's place */
+		{ true, 88, UINT64_MAX, 8 }, { true, 88, 0, 8 },	/* its page's */
 	};
 	struct vma_error err;
 	struct built x;
-	struct model m;
+	struct model m = { 0 };
 	struct file f;
 
 	(void)state;
@@ -119,7 +104,7 @@ static void hostile_index(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct built y = { 0 };
 		struct iovec iov = { .iov_base = x.p, .iov_len = x.len };
-		size_t base = x.len - 144;
+		size_t base = x.len - INDEX_END;
 		struct file bad;
 
 		append(&y, &iov, 1, NULL);
@@ -156,11 +141,12 @@ static void hostile_page(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct built b, x, y = { 0 };
 		struct archive_options o = { 0 };
-		uint8_t raw[10], byte, *end;
+		uint8_t raw[10], byte, *end, *directory;
 		struct vma_error err = { "" };
+		struct iovec iov[2];
 		struct archive *a;
-		struct iovec iov;
 		struct file f, bad;
+		uint64_t table;
 		size_t packed;
 
 		build_header(&b, 512);
@@ -175,16 +161,21 @@ static void hostile_page(void **state)
 
 		put(raw, cases[i].mask, 2);
 		put(raw + 2, cases[i].at, 8);
-		iov = (struct iovec){ x.p, 16 };
-		append(&y, &iov, 1, NULL);
+		/* The page in the place of the first one; that of the extents stays behind it. */
+		directory = x.p + get(x.p + x.len - INDEX_END + 56, 8);
+		table = get(directory + 40 + 8, 8);
+		iov[0] = (struct iovec){ x.p, 16 };
+		append(&y, iov, 1, NULL);
 		grow(&y, 100);
 		packed = ZSTD_compress(y.p + 16, 100, raw, sizeof(raw), 1);
 		y.len = 16 + packed;
-		iov = (struct iovec){ x.p + x.len - 144 - 40, 144 + 40 };
-		append(&y, &iov, 1, NULL);
-		end = y.p + y.len - 144;
-		put(end - 8, 16ull << 16 | packed, 8);
-		put(end + 56, 16 + packed, 8);
+		iov[0] = (struct iovec){ x.p + (table >> 16), table & 0xffff };
+		iov[1] = (struct iovec){ directory, x.p + x.len - directory };
+		append(&y, iov, 2, NULL);
+		end = y.p + y.len - INDEX_END;
+		put(end - 24, 16ull << 16 | packed, 8);
+		put(end - 8, (16 + packed) << 16 | (table & 0xffff), 8);
+		put(end + 56, 16 + packed + (table & 0xffff), 8);
 		reseal(&y);
 		bad = file_of(y.p, y.len);
 		o.index = bad.path;
@@ -216,7 +207,7 @@ static void hostile_table(void **state)
 	};
 	struct vma_error err;
 	struct built z;
-	struct model m;
+	struct model m = { 0 };
 
 	(void)state;
 	model_make(&m, 7, 3);

@@ -4,6 +4,7 @@
 #define ARCHIVE_PRIVATE_H
 
 #include "archive/archive.h"
+#include "archive/extent-read.h"
 #include "archive/index.h"
 #include "archive/stream.h"
 #include "libvma/extent.h"
@@ -15,6 +16,7 @@ struct archive {
 	struct index *index;
 	enum archive_index index_state;
 	struct vma_error index_fault;
+	struct extent_reader *extents;	/* NULL: compressed, or without sums */
 };
 
 #endif /* ARCHIVE_PRIVATE_H */

@@ -50,9 +50,9 @@ static int gather_add(struct gather *g, uint64_t at, uint8_t *to, size_t len,
 	return ret;
 }
 
-/* Part of one cluster, block by block. */
-static int read_cluster(struct gather *g, const struct index_entry *e, uint32_t begin,
-			uint32_t end, uint8_t *to, struct vma_error *err)
+/* Part of one cluster, block by block; from its blocks, or from where they are. */
+static int copy_blocks(struct gather *g, const struct index_entry *e, const uint8_t *blocks,
+		       uint32_t begin, uint32_t end, uint8_t *to, struct vma_error *err)
 {
 	int ret = 0;
 
@@ -60,16 +60,44 @@ static int read_cluster(struct gather *g, const struct index_entry *e, uint32_t 
 		unsigned int block = begin / VMA_BLOCK_SIZE;
 		uint32_t in_block = begin % VMA_BLOCK_SIZE, n = VMA_BLOCK_SIZE - in_block;
 		uint64_t before = __builtin_popcount(e->mask & ((1u << block) - 1));
+		uint64_t at = before * VMA_BLOCK_SIZE + in_block;
 
 		if (n > end - begin)
 			n = end - begin;
-		if (e->mask & 1u << block)
-			ret = gather_add(g, e->at + before * VMA_BLOCK_SIZE + in_block, to, n, err);
-		else
+		if (!(e->mask & 1u << block))
 			memset(to, 0, n);
+		else if (blocks)
+			memcpy(to, blocks + at, n);
+		else
+			ret = gather_add(g, e->at + at, to, n, err);
 		begin += n;
 		to += n;
 	}
+	return ret;
+}
+
+/* Whether there is anything to read in a part of a cluster. */
+static bool has_data(const struct index_entry *e, uint32_t begin, uint32_t end)
+{
+	return e->mask & vma_mask_of(end) & ~((1u << begin / VMA_BLOCK_SIZE) - 1);
+}
+
+static int read_cluster(struct archive *a, struct gather *g, unsigned int dev_id,
+			uint64_t cluster, uint32_t begin, uint32_t end, uint8_t *to,
+			struct vma_error *err)
+{
+	struct extent_cluster c = { 0 };
+	struct index_entry e;
+	int ret;
+
+	ret = index_lookup(a->index, dev_id, cluster, &e, err);
+	if (!ret && a->extents && has_data(&e, begin, end))
+		ret = extent_reader_get(a->extents, dev_id, cluster, &e, &c, err);
+	if (ret)
+		return ret;
+	ret = copy_blocks(g, &e, c.blocks, begin, end, to, err);
+	if (a->extents)
+		extent_reader_put(a->extents, &c);
 	return ret;
 }
 
@@ -84,13 +112,11 @@ int archive_read(struct archive *a, unsigned int dev_id, uint64_t offset, void *
 	while (len && !ret) {
 		uint32_t begin = offset % VMA_CLUSTER_SIZE;
 		uint32_t n = VMA_CLUSTER_SIZE - begin;
-		struct index_entry e;
 
 		if (n > len)
 			n = len;
-		ret = index_lookup(a->index, dev_id, offset / VMA_CLUSTER_SIZE, &e, err);
-		if (!ret)
-			ret = read_cluster(&g, &e, begin, begin + n, to, err);
+		ret = read_cluster(a, &g, dev_id, offset / VMA_CLUSTER_SIZE, begin, begin + n, to,
+				   err);
 		offset += n;
 		to += n;
 		len -= n;

@@ -49,7 +49,7 @@ static int open_archive(struct archive *a, const char *path, size_t cache, struc
 	a->fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (a->fd < 0)
 		return vma_fail(err, -errno, "cannot open: %s", strerror(errno));
-	ret = stream_open(&a->stream, a->fd, cache ? cache : ARCHIVE_CACHE_DEFAULT, err);
+	ret = stream_open(&a->stream, a->fd, cache, err);
 	if (ret)
 		return ret;
 	cursor.stream = a->stream;
@@ -158,6 +158,7 @@ static int find_index(struct archive *a, const char *path, const char *given,
 static int open_any(struct archive **out, const char *path, const struct archive_options *o,
 		    struct vma_error *err)
 {
+	size_t cache = o && o->cache ? o->cache : ARCHIVE_CACHE_DEFAULT;
 	struct archive *a = calloc(1, sizeof(*a));
 	int ret;
 
@@ -165,9 +166,11 @@ static int open_any(struct archive **out, const char *path, const struct archive
 		return vma_fail(err, -ENOMEM, "out of memory");
 	a->fd = -1;
 	a->index_state = o ? ARCHIVE_INDEX_READ : ARCHIVE_INDEX_NONE;
-	ret = open_archive(a, path, o ? o->cache : 0, err);
+	ret = open_archive(a, path, cache, err);
 	if (!ret && o)
 		ret = find_index(a, path, o->index, err);
+	if (!ret && o && !stream_frames(a->stream) && index_summed(a->index))
+		ret = extent_reader_new(&a->extents, a->fd, a->header, a->index, cache, err);
 	if (ret) {
 		archive_close(a);
 		return ret;
@@ -193,6 +196,7 @@ void archive_close(struct archive *a)
 {
 	if (!a)
 		return;
+	extent_reader_free(a->extents);
 	index_close(a->index);
 	vma_header_free(a->header);
 	stream_close(a->stream);

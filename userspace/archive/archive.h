@@ -19,7 +19,10 @@
 /* The index of ARCHIVE is the file ARCHIVE.idx. */
 #define ARCHIVE_INDEX_SUFFIX	".idx"
 
-/* Bytes of decompressed data that are kept, and as many again for what is being read. */
+/*
+ * Bytes that are kept: decompressed frames (and as many again while they are read), or extents
+ * that were checked.
+ */
 #define ARCHIVE_CACHE_DEFAULT	(64u << 20)
 #define ARCHIVE_CACHE_MIN	(1u << 20)
 
@@ -55,7 +58,10 @@ const struct vma_header *archive_header(const struct archive *a);
 enum archive_index archive_index_state(const struct archive *a);
 const char *archive_index_fault(const struct archive *a);
 
-/* offset + len is within the device. */
+/*
+ * offset + len is within the device. Data of a bare archive's extents that have sums is
+ * checked: -EBADMSG instead of any of it that is not proven.
+ */
 int archive_read(struct archive *a, unsigned int dev_id, uint64_t offset, void *buf, size_t len,
 		 struct vma_error *err);
 

@@ -14,6 +14,7 @@
 
 #include "archive/index-wire.h"
 #include "libvma/cluster-set.h"
+#include "libvma/data-sum.h"
 #include "libvma/extent.h"
 #include "libvma/header.h"
 #include "libvma/text.h"
@@ -24,6 +25,9 @@
 
 /* The tables are mostly steps of nothing: more effort would not make them smaller. */
 #define LEVEL		3
+
+/* Of the table of extents; grows. 15 GiB of archive each. */
+#define TABLE_PAGES_FIRST	64u
 
 struct open_page {
 	uint64_t at[IDX_PAGE_CLUSTERS];
@@ -50,9 +54,17 @@ struct index_builder {
 	ZSTD_CCtx *zstd;
 	uint64_t written;
 	uint64_t extents;
+	uint64_t summed;	/* of them, with sums: the last ones */
 	uint64_t memory;	/* bytes of open pages and of what leads to pages */
 	bool begun;
 	struct device devices[256];	/* by dev_id */
+
+	/* The table of extents. */
+	uint8_t table_raw[IDX_TABLE_RAW];	/* the page that is not written yet */
+	uint64_t table_at;			/* where its first extent is */
+	uint8_t *table;				/* its directory: pages that are written */
+	size_t table_pages, table_room;
+
 	uint8_t raw[IDX_PAGE_RAW];
 	uint8_t packed[ZSTD_COMPRESSBOUND(IDX_PAGE_RAW)];
 };
@@ -101,6 +113,7 @@ void index_builder_free(struct index_builder *b)
 			free(d->branches[k]);
 		}
 	}
+	free(b->table);
 	ZSTD_freeCCtx(b->zstd);
 	free(b);
 }
@@ -133,18 +146,33 @@ static uint32_t page_clusters(const struct vma_device *dev, uint64_t number)
 	return left < IDX_PAGE_CLUSTERS ? left : IDX_PAGE_CLUSTERS;
 }
 
-static int write_page(struct index_builder *b, struct slot *slot, uint32_t nr,
-		      struct vma_error *err)
+/* Compresses it; *place is where it went. */
+static int put_page(struct index_builder *b, const uint8_t *raw, size_t len, uint64_t *place,
+		    struct vma_error *err)
 {
-	const struct open_page *page = slot->page;
-	uint8_t *steps = b->raw + (size_t)nr * IDX_PAGE_MASK;
-	uint64_t expected = 0;
 	size_t size;
 	int ret;
 
 	ret = begin(b, err);
 	if (ret)
 		return ret;
+	size = ZSTD_compress2(b->zstd, b->packed, sizeof(b->packed), raw, len);
+	if (ZSTD_isError(size))
+		return vma_fail(err, -EIO, "zstd cannot compress: %s", ZSTD_getErrorName(size));
+	if (b->written >= IDX_OFFSET_MAX)
+		return vma_fail(err, -EFBIG, "the index becomes too large");
+	*place = b->written << 16 | size;
+	return put(b, b->packed, size, err);
+}
+
+static int write_page(struct index_builder *b, struct slot *slot, uint32_t nr,
+		      struct vma_error *err)
+{
+	const struct open_page *page = slot->page;
+	uint8_t *steps = b->raw + (size_t)nr * IDX_PAGE_MASK;
+	uint64_t expected = 0;
+	int ret;
+
 	for (uint32_t i = 0; i < nr; i++) {
 		uint16_t mask = page->mask[i];
 
@@ -154,30 +182,31 @@ static int write_page(struct index_builder *b, struct slot *slot, uint32_t nr,
 			expected = page->at[i] +
 				   (uint64_t)__builtin_popcount(mask) * VMA_BLOCK_SIZE;
 	}
-	size = ZSTD_compress2(b->zstd, b->packed, sizeof(b->packed), b->raw,
-			      (size_t)nr * (IDX_PAGE_MASK + IDX_PAGE_STEP));
-	if (ZSTD_isError(size))
-		return vma_fail(err, -EIO, "zstd cannot compress: %s", ZSTD_getErrorName(size));
-	if (b->written >= IDX_OFFSET_MAX)
-		return vma_fail(err, -EFBIG, "the index becomes too large");
-	slot->place = b->written << 16 | size;
-	ret = put(b, b->packed, size, err);
+	ret = put_page(b, b->raw, (size_t)nr * (IDX_PAGE_MASK + IDX_PAGE_STEP), &slot->place, err);
 	free(slot->page);
 	slot->page = NULL;
 	b->memory -= sizeof(*page);
 	return ret;
 }
 
+static int check_memory(const struct index_builder *b, size_t more, struct vma_error *err)
+{
+	if (b->memory + more > INDEX_BUILD_MAX)
+		return vma_fail(err, -EFBIG,
+				"its clusters are in an order that needs more than %llu MiB to index",
+				INDEX_BUILD_MAX >> 20);
+	return 0;
+}
+
 /* Zeroed memory within the bound. */
 static int take_memory(struct index_builder *b, size_t nr, size_t size, void *out,
 		       struct vma_error *err)
 {
+	int ret = check_memory(b, nr * size, err);
 	void *p;
 
-	if (b->memory + nr * size > INDEX_BUILD_MAX)
-		return vma_fail(err, -EFBIG,
-				"its clusters are in an order that needs more than %llu MiB to index",
-				INDEX_BUILD_MAX >> 20);
+	if (ret)
+		return ret;
 	p = calloc(nr, size);
 	if (!p)
 		return vma_fail(err, -ENOMEM, "out of memory");
@@ -235,6 +264,59 @@ static int add(struct index_builder *b, struct vma_blockinfo info, uint64_t exte
 	return 0;
 }
 
+/* ---- the table of extents --------------------------------------------- */
+
+static int table_grow(struct index_builder *b, struct vma_error *err)
+{
+	size_t room = b->table_room ? 2 * b->table_room : TABLE_PAGES_FIRST;
+	size_t more = (room - b->table_room) * IDX_T_SIZE;
+	uint8_t *p;
+	int ret = check_memory(b, more, err);
+
+	if (ret)
+		return ret;
+	p = reallocarray(b->table, room, IDX_T_SIZE);
+	if (!p)
+		return vma_fail(err, -ENOMEM, "out of memory");
+	b->table = p;
+	b->table_room = room;
+	b->memory += more;
+	return 0;
+}
+
+/* A page of so many extents. */
+static int table_write(struct index_builder *b, uint32_t nr, struct vma_error *err)
+{
+	uint64_t place;
+	uint8_t *entry;
+	int ret = 0;
+
+	if (b->table_pages == b->table_room)
+		ret = table_grow(b, err);
+	if (!ret)
+		ret = put_page(b, b->table_raw, (size_t)nr * IDX_TABLE_BLOCKS, &place, err);
+	if (ret)
+		return ret;
+	entry = b->table + b->table_pages++ * IDX_T_SIZE;
+	wire_put_be64(entry + IDX_T_AT, b->table_at);
+	wire_put_be64(entry + IDX_T_PLACE, place);
+	return 0;
+}
+
+static int table_add(struct index_builder *b, uint64_t at, unsigned int blocks,
+		     struct vma_error *err)
+{
+	uint32_t i = b->extents % IDX_TABLE_EXTENTS;
+
+	if (!i)
+		b->table_at = at;
+	wire_put_be16(b->table_raw + (size_t)i * IDX_TABLE_BLOCKS, blocks);
+	b->extents++;
+	return i + 1 == IDX_TABLE_EXTENTS ? table_write(b, i + 1, err) : 0;
+}
+
+/* ---- extents ---------------------------------------------------------- */
+
 int index_builder_extent(struct index_builder *b, uint8_t *extent, uint64_t at,
 			 unsigned int *blocks, struct vma_error *err)
 {
@@ -242,6 +324,10 @@ int index_builder_extent(struct index_builder *b, uint8_t *extent, uint64_t at,
 	int ret;
 
 	ret = vma_extent_check(b->header, extent, at, blocks, err);
+	if (!ret && data_sum_there(extent))
+		b->summed++;
+	else if (!ret && b->summed)
+		ret = vma_extent_unsummed(at, err);
 	for (unsigned int i = 0; i < VMA_EXTENT_CLUSTERS && !ret; i++) {
 		struct vma_blockinfo info = vma_extent_info(extent, i);
 
@@ -250,8 +336,7 @@ int index_builder_extent(struct index_builder *b, uint8_t *extent, uint64_t at,
 		ret = add(b, info, at, data, err);
 		data += (uint64_t)__builtin_popcount(info.mask) * VMA_BLOCK_SIZE;
 	}
-	b->extents++;
-	return ret;
+	return ret ? ret : table_add(b, at, *blocks, err);
 }
 
 /* ---- the end ---------------------------------------------------------- */
@@ -307,6 +392,8 @@ static int put_directory(struct index_builder *b, uint8_t *end, struct vma_error
 		if (!ret)
 			ret = put_places(b, i, &sum, err);
 	}
+	if (!ret && b->table_pages)
+		ret = put_summed(b, &sum, b->table, b->table_pages * IDX_T_SIZE, err);
 	SHA256Final(end + IDX_E_DIRECTORY_SUM, &sum);
 	wire_put_be64(end + IDX_E_DIRECTORY, begins);
 	wire_put_be64(end + IDX_E_DIRECTORY_SIZE, b->written - begins);
@@ -327,6 +414,8 @@ int index_builder_finish(struct index_builder *b, const struct index_identity *i
 	ret = cluster_sets_complete(sets, b->header, err);
 	if (!ret)
 		ret = begin(b, err);
+	if (!ret && b->extents % IDX_TABLE_EXTENTS)
+		ret = table_write(b, b->extents % IDX_TABLE_EXTENTS, err);
 	if (!ret)
 		ret = put_directory(b, end, err);
 	if (ret)
@@ -337,6 +426,7 @@ int index_builder_finish(struct index_builder *b, const struct index_identity *i
 	wire_put_be64(end + IDX_E_FILE_SIZE, id->file_size);
 	wire_put_be64(end + IDX_E_STREAM_SIZE, id->stream_size);
 	wire_put_be64(end + IDX_E_EXTENTS, b->extents);
+	wire_put_be64(end + IDX_E_SUMMED, b->summed);
 	SHA256Init(&sum);
 	SHA256Update(&sum, end, IDX_E_SUM);
 	SHA256Final(end + IDX_E_SUM, &sum);

@@ -14,7 +14,9 @@
 #include <unistd.h>
 #include <zstd.h>
 
+#include "archive/extent-table.h"
 #include "archive/file.h"
+#include "archive/index-page.h"
 #include "archive/index-wire.h"
 #include "libvma/header.h"
 #include "libvma/text.h"
@@ -43,20 +45,17 @@ struct index {
 	const struct vma_header *header;
 	uint64_t stream_size;
 	uint64_t extents;
+	uint64_t summed;
 	uint64_t directory_at;
 	size_t directory_size;
 	uint8_t *directory;
 	struct index_device devices[256];	/* by dev_id */
+	struct extent_table *table;
 
 	pthread_mutex_t lock;			/* of what follows */
 	ZSTD_DCtx *zstd;
 	struct page *pages[PAGES_CACHED];	/* by page number; NULL: not used yet */
 };
-
-static int damaged(const char *what, struct vma_error *err)
-{
-	return vma_fail(err, -EBADMSG, "damaged index: %s", what);
-}
 
 /* ---- opening ---------------------------------------------------------- */
 
@@ -69,32 +68,47 @@ static void sha256(const void *p, size_t len, uint8_t sum[IDX_SUM_SIZE])
 	SHA256Final(sum, &ctx);
 }
 
+/* The version decides what the end is like. */
+static int check_begin(const uint8_t *begin, struct vma_error *err)
+{
+	uint32_t version = wire_get_be32(begin + IDX_MAGIC_SIZE);
+
+	if (memcmp(begin, IDX_MAGIC, IDX_MAGIC_SIZE) != 0)
+		return vma_fail(err, -EBADMSG, "not an index: wrong magic number");
+	if (version != IDX_VERSION)
+		return vma_fail(err, -EPROTONOSUPPORT, "index version %" PRIu32
+				" is not supported, only version %u is; \"vmactl index\" replaces it",
+				version, IDX_VERSION);
+	return 0;
+}
+
 static int check_end(struct index *x, const uint8_t *end, uint64_t size,
 		     const struct index_identity *id, struct vma_error *err)
 {
 	uint8_t sum[IDX_SUM_SIZE];
 
 	if (memcmp(end, IDX_MAGIC, IDX_MAGIC_SIZE) != 0)
-		return damaged("it does not end as an index does", err);
+		return index_damaged("it does not end as an index does", err);
 	if (wire_get_be32(end + IDX_E_VERSION) != IDX_VERSION)
-		return vma_fail(err, -EPROTONOSUPPORT, "index version %" PRIu32
-				" is not supported, only version %u is",
-				wire_get_be32(end + IDX_E_VERSION), IDX_VERSION);
+		return index_damaged("its end has another version than its beginning", err);
 	sha256(end, IDX_E_SUM, sum);
 	if (memcmp(sum, end + IDX_E_SUM, IDX_SUM_SIZE) != 0)
-		return damaged("wrong checksum of its end", err);
+		return index_damaged("wrong checksum of its end", err);
 	if (wire_get_be32(end + IDX_E_PAGE_CLUSTERS) != IDX_PAGE_CLUSTERS ||
 	    wire_get_be32(end + IDX_E_RESERVED))
-		return damaged("pages of an unknown kind", err);
+		return index_damaged("pages of an unknown kind", err);
 	if (memcmp(end + IDX_E_UUID, x->header->uuid, IDX_UUID_SIZE) != 0 ||
 	    wire_get_be64(end + IDX_E_FILE_SIZE) != id->file_size ||
 	    wire_get_be64(end + IDX_E_STREAM_SIZE) != id->stream_size)
 		return vma_fail(err, -ESTALE, "the index is of another archive");
 	x->extents = wire_get_be64(end + IDX_E_EXTENTS);
+	x->summed = wire_get_be64(end + IDX_E_SUMMED);
+	if (x->summed > x->extents)
+		return index_damaged("more extents have sums than there are", err);
 	x->directory_at = wire_get_be64(end + IDX_E_DIRECTORY);
 	if (x->directory_at < IDX_BEGIN_SIZE || x->directory_at > size - IDX_E_SIZE ||
 	    wire_get_be64(end + IDX_E_DIRECTORY_SIZE) != size - IDX_E_SIZE - x->directory_at)
-		return damaged("its parts do not fit together", err);
+		return index_damaged("its parts do not fit together", err);
 	x->directory_size = wire_get_be64(end + IDX_E_DIRECTORY_SIZE);
 	return 0;
 }
@@ -105,11 +119,9 @@ static int check_places(const struct index *x, const struct index_device *d,
 {
 	for (uint64_t i = 0; i < d->nr_pages; i++) {
 		uint64_t place = wire_get_be64(d->places + i * IDX_PLACE_SIZE);
-		uint64_t at = place >> 16, size = place & 0xffff;
 
-		if (place && (!size || at < IDX_BEGIN_SIZE || at > x->directory_at ||
-			      size > x->directory_at - at))
-			return damaged("a page lies outside of it", err);
+		if (place && !index_place_ok(place, x->directory_at))
+			return index_damaged("a page lies outside of it", err);
 	}
 	return 0;
 }
@@ -122,7 +134,7 @@ static int decode_device(struct index *x, unsigned int dev_id, size_t *pos, stru
 	size_t left = x->directory_size - *pos;
 
 	if (left < IDX_D_SIZE)
-		return damaged("its directory is too short", err);
+		return index_damaged("its directory is too short", err);
 	if (wire_get_be32(p + IDX_D_ID) != dev_id || wire_get_be32(p + IDX_D_RESERVED) ||
 	    wire_get_be64(p + IDX_D_CLUSTERS) != dev->nr_clusters)
 		return vma_fail(err, -ESTALE, "the index is of another archive: device %s differs",
@@ -132,9 +144,25 @@ static int decode_device(struct index *x, unsigned int dev_id, size_t *pos, stru
 	d->nr_pages = (dev->nr_clusters + IDX_PAGE_CLUSTERS - 1) / IDX_PAGE_CLUSTERS;
 	d->places = p + IDX_D_SIZE;
 	if (d->nr_pages > (left - IDX_D_SIZE) / IDX_PLACE_SIZE)
-		return damaged("its directory is too short", err);
+		return index_damaged("its directory is too short", err);
 	*pos += IDX_D_SIZE + d->nr_pages * IDX_PLACE_SIZE;
 	return check_places(x, d, err);
+}
+
+/* The table of extents: the rest of the directory. */
+static int open_table(struct index *x, size_t pos, struct vma_error *err)
+{
+	const struct extent_table_at where = {
+		.fd = x->fd,
+		.pages_end = x->directory_at,
+		.directory = x->directory + pos,
+		.directory_size = x->directory_size - pos,
+		.extents = x->extents,
+		.begin = x->header->header_size,
+		.end = x->stream_size,
+	};
+
+	return extent_table_open(&x->table, &where, err);
 }
 
 static int decode_directory(struct index *x, const uint8_t *end, struct vma_error *err)
@@ -146,16 +174,17 @@ static int decode_directory(struct index *x, const uint8_t *end, struct vma_erro
 
 	sha256(x->directory, x->directory_size, sum);
 	if (memcmp(sum, end + IDX_E_DIRECTORY_SUM, IDX_SUM_SIZE) != 0)
-		return damaged("wrong checksum of its directory", err);
+		return index_damaged("wrong checksum of its directory", err);
 	for (unsigned int i = 1; i <= VMA_MAX_DEVICES && !ret; i++) {
 		if (!x->header->devices[i].name)
 			continue;
 		ret = decode_device(x, i, &pos, err);
 		nr++;
 	}
-	if (!ret && (pos != x->directory_size || wire_get_be32(end + IDX_E_DEVICES) != nr))
-		ret = damaged("its directory is too long", err);
-	return ret;
+	if (!ret && wire_get_be32(end + IDX_E_DEVICES) != nr)
+		ret = vma_fail(err, -ESTALE,
+			       "the index is of another archive: the number of devices differs");
+	return ret ? ret : open_table(x, pos, err);
 }
 
 static int read_index(struct index *x, const struct index_identity *id, struct vma_error *err)
@@ -168,10 +197,10 @@ static int read_index(struct index *x, const struct index_identity *id, struct v
 	if (ret)
 		return ret;
 	if (size < IDX_BEGIN_SIZE + IDX_E_SIZE)
-		return damaged("it is too short", err);
+		return index_damaged("it is too short", err);
 	ret = file_read(x->fd, 0, begin, sizeof(begin), err);
-	if (!ret && memcmp(begin, IDX_MAGIC, IDX_MAGIC_SIZE) != 0)
-		ret = vma_fail(err, -EBADMSG, "not an index: wrong magic number");
+	if (!ret)
+		ret = check_begin(begin, err);
 	if (!ret)
 		ret = file_read(x->fd, size - IDX_E_SIZE, end, sizeof(end), err);
 	if (!ret)
@@ -213,6 +242,7 @@ void index_close(struct index *x)
 {
 	if (!x)
 		return;
+	extent_table_close(x->table);
 	close(x->fd);
 	pthread_mutex_destroy(&x->lock);
 	ZSTD_freeDCtx(x->zstd);
@@ -244,10 +274,10 @@ static int decode_page(const struct index *x, struct page *p, const uint8_t *raw
 		uint64_t size = (uint64_t)__builtin_popcount(mask) * VMA_BLOCK_SIZE;
 
 		if (mask & ~vma_mask_of(vma_cluster_length(dev, cluster)))
-			return damaged("a cluster has blocks past the end of its device", err);
+			return index_damaged("a cluster has blocks past the end of its device", err);
 		if (mask && (at < x->header->header_size || at > x->stream_size ||
 			     size > x->stream_size - at))
-			return damaged("a cluster lies outside of the archive", err);
+			return index_damaged("a cluster lies outside of the archive", err);
 		p->mask[i] = mask;
 		p->at[i] = at;
 		if (mask)
@@ -261,17 +291,12 @@ static int read_page(struct index *x, struct page *p, uint64_t place, struct vma
 	const struct vma_device *dev = &x->header->devices[p->dev_id];
 	uint64_t left = dev->nr_clusters - p->number * IDX_PAGE_CLUSTERS;
 	uint32_t nr = left < IDX_PAGE_CLUSTERS ? left : IDX_PAGE_CLUSTERS;
-	size_t size = place & 0xffff, want = (size_t)nr * (IDX_PAGE_MASK + IDX_PAGE_STEP), got;
-	uint8_t packed[UINT16_MAX], raw[IDX_PAGE_RAW];
+	uint8_t raw[IDX_PAGE_RAW];
 	int ret;
 
-	ret = file_read(x->fd, place >> 16, packed, size, err);
-	if (ret)
-		return ret;
-	got = ZSTD_decompressDCtx(x->zstd, raw, want, packed, size);
-	if (ZSTD_isError(got) || got != want)
-		return damaged("a page cannot be decompressed", err);
-	return decode_page(x, p, raw, nr, err);
+	ret = index_page_read(x->fd, x->zstd, place, raw,
+			      (size_t)nr * (IDX_PAGE_MASK + IDX_PAGE_STEP), err);
+	return ret ? ret : decode_page(x, p, raw, nr, err);
 }
 
 /* With the lock. */
@@ -330,9 +355,31 @@ uint64_t index_zero_run(const struct index *x, unsigned int dev_id, uint64_t clu
 	return end > cluster ? end - cluster : 0;
 }
 
+int index_extent(struct index *x, uint64_t at, struct index_extent *extent,
+		 struct vma_error *err)
+{
+	struct extent_place place;
+	int ret;
+
+	ret = extent_table_find(x->table, at, &place, err);
+	if (!ret)
+		*extent = (struct index_extent){
+			.number = place.number,
+			.at = place.at,
+			.size = place.size,
+			.summed = place.number >= x->extents - x->summed,
+		};
+	return ret;
+}
+
 uint64_t index_extents(const struct index *x)
 {
 	return x->extents;
+}
+
+uint64_t index_summed(const struct index *x)
+{
+	return x->summed;
 }
 
 struct index_totals index_device(const struct index *x, unsigned int dev_id)

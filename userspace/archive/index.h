@@ -37,6 +37,17 @@ void index_close(struct index *x);
 int index_lookup(struct index *x, unsigned int dev_id, uint64_t cluster,
 		 struct index_entry *entry, struct vma_error *err);
 
+struct index_extent {
+	uint64_t number;		/* from 0 */
+	uint64_t at;			/* of its header, in the stream */
+	uint32_t size;			/* with its header */
+	bool summed;			/* it has a sum of its data */
+};
+
+/* The extent that holds a byte where an entry said that data is. */
+int index_extent(struct index *x, uint64_t at, struct index_extent *extent,
+		 struct vma_error *err);
+
 /* From this cluster on, how many are known at once to have no data; 0: look it up. */
 uint64_t index_zero_run(const struct index *x, unsigned int dev_id, uint64_t cluster);
 
@@ -46,6 +57,7 @@ struct index_totals {
 };
 
 uint64_t index_extents(const struct index *x);
+uint64_t index_summed(const struct index *x);	/* of them, with sums: the last ones */
 struct index_totals index_device(const struct index *x, unsigned int dev_id);
 
 /* Its bytes, to be kept as a file. */

@@ -81,3 +81,10 @@ int vma_extent_truncated(uint64_t at, struct vma_error *err)
 	return vma_fail(err, -EBADMSG,
 			"truncated: the archive ends within the extent at byte %" PRIu64, at);
 }
+
+int vma_extent_unsummed(uint64_t at, struct vma_error *err)
+{
+	return vma_fail(err, -EBADMSG,
+			"damaged: the extent at byte %" PRIu64
+			" lacks the checksum of its data, those before it have theirs", at);
+}

@@ -35,5 +35,6 @@ int vma_extent_check_info(const struct vma_header *h, struct vma_blockinfo info,
 int vma_extent_twice(const struct vma_header *h, struct vma_blockinfo info, uint64_t at,
 		     struct vma_error *err);
 int vma_extent_truncated(uint64_t at, struct vma_error *err);
+int vma_extent_unsummed(uint64_t at, struct vma_error *err);
 
 #endif /* VMA_EXTENT_H */
