@@ -15,7 +15,7 @@ if grep -q __asan_init "$PLUGIN"; then
 	echo "1..0 # SKIP nbdkit has no sanitizers in it"
 	exit 4
 fi
-plan 39
+plan 46
 PATH=$PATH:/usr/sbin:/sbin
 
 # serve COMMAND ARGUMENT...: COMMAND for "sh", with $uri, while nbdkit serves. In the
@@ -146,6 +146,22 @@ else
 	rmdir files/lost+found
 	check "its files" diff -r tree files
 fi
+
+# --- a bit of the data of an archive that is not compressed ---
+
+# Both disks fill extents of their own: 58 clusters each.
+openssl enc -aes-128-ctr -nosalt -K 4567 -iv 00 -in /dev/zero 2>/dev/null | head -c 3801088 \
+	>random.raw || :
+"$VMACTL" create flip.vma a=random.raw b=random.raw
+printf 'changed' | dd of=flip.vma bs=1 seek=2000000 conv=notrunc status=none
+serves 1 "a damaged archive, all of the disk" 'nbdcopy "$uri" copy.raw' flip.vma disk=a
+stderr_has "is an I/O error" "Input/output error"
+stderr_has "nbdkit says where" "of the archive)"
+serves 1 "what is damaged in it" 'qemu-io -r -f raw -c "read 1966080 65536" "$uri"' \
+	flip.vma disk=a
+stderr_has "is named" "its data differs from its checksum"
+serves 1 "another place of that extent" 'qemu-io -r -f raw -c "read 0 512" "$uri"' flip.vma disk=a
+serves 0 "the other disk" "$copy random.raw" flip.vma disk=b
 
 # --- what cannot be served is refused before anybody connects ---
 

@@ -3,7 +3,7 @@
 # "cat" and "index": any range of any disk, with an index and without, and no index is
 # believed that is damaged or of another archive.
 . "$(dirname "$0")/lib.sh"
-plan 63
+plan 89
 
 # ranges ARCHIVE ARGUMENT...: both disks, and some ranges of them, are what they must be.
 ranges() {
@@ -123,3 +123,52 @@ vmactl 0 "but replaced" index good.vma
 echo "my notes on this archive" >good.vma.idx
 refuses 1 "what is no index is not replaced" "is not an index" index good.vma
 check "not touched" grep -q notes good.vma.idx
+
+# --- an index of the version that did not know where extents begin ---
+
+cp kept good.vma.idx
+printf '\001' | dd of=good.vma.idx bs=1 seek=11 conv=notrunc status=none
+check "an index of version 1 is not used" beside
+stderr_has "and that is said" "good.vma.idx: not used: index version 1 is not supported"
+refuses 3 "nor if it is asked for" "only version 2 is" \
+	cat good.vma --disk drive-scsi0 --index good.vma.idx
+vmactl 0 "but replaced" index good.vma
+check "by the right one" cmp kept good.vma.idx
+
+# --- a bit of the data of an archive that is not compressed ---
+
+cat >summed <<-'END'
+	sums
+	device 1 196608 a
+	device 2 65536 b
+	cluster 1 0 0003 11
+	cluster 1 1 0001 12
+	extent
+	cluster 2 0 ffff 22
+	zero 1 2
+END
+make_archive summed.vma good2 <summed
+vmactl 0 "sums that are right" cat summed.vma --disk a
+check "give the disk" cmp "$OUT" good2/disk-a.raw
+vmactl 0 "indexed" index summed.vma
+mv summed.vma.idx summed.idx
+# 0x12 stands there.
+{ cat summed; echo poke 21600 13; } | make_archive flipped.vma
+for index in "" "--index summed.idx"; do
+	# shellcheck disable=SC2086 # none, or two words
+	refuses 3 "a flipped bit ($index)" "damaged: disk a, offset 65536, length 65536: \
+its data differs from its checksum (bytes 21504-25599 of the archive)" \
+		cat flipped.vma --disk a --offset 65536 $index
+	check "gives nothing out" test ! -s "$OUT"
+	# shellcheck disable=SC2086
+	refuses 3 "the whole disk" "disk a, offset 0, length 65536: not proven" \
+		cat flipped.vma --disk a $index
+	# shellcheck disable=SC2086
+	vmactl 0 "the other disk" cat flipped.vma --disk b $index
+	check "is what it is" cmp "$OUT" good2/disk-b.raw
+done
+vmactl 0 "what has no data" cat flipped.vma --disk a --offset 128K
+# In the first extent's header, and its reserved byte.
+{ cat summed; echo poke 12842 77; } | make_archive header.vma
+refuses 3 "a flipped bit of a header" "disk a, offset 0: damaged: the extent at byte 12800" \
+	cat header.vma --disk a --index summed.idx
