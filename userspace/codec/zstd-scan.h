@@ -25,7 +25,7 @@ struct zstd_scan {
 	bool ended;
 	bool hold;			/* a seek table is next: first all frames before it */
 	bool closed;			/* a file with seals had its end */
-	bool stream;			/* the input is at a frame for the caller; he resets it */
+	bool stream;			/* at a frame for the caller, who resets it */
 };
 
 /* Takes the next frame up, of whatever kind, or notes the end. The queue must have room. */
