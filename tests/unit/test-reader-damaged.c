@@ -224,6 +224,33 @@ static void eight_bits_may_agree(void **state)
 	built_free(&b);
 }
 
+/* The cluster that differs is of a device that the header does not have. */
+static void damage_of_no_disk(void **state)
+{
+	struct built b;
+	struct lossy l = { .b = &b };
+	struct seen s;
+
+	(void)state;
+	build_header(&b, 512);
+	build_device(&b, 1, "disk", CLUSTER);
+	seal_header(&b);
+	build_extent(&b);
+	build_info(&b, 0, 1, 0, 1);
+	build_info(&b, 1, 2, 0, 1);
+	build_block(&b, 0x11);
+	build_block(&b, 0x22);
+	sum_extent(&b);
+	b.p[b.extent + 512 + 4096 + 5] ^= 1;
+	refused(&b, "its data differs from its checksum");
+	read_damaged(&s, &l, false);
+	assert_int_equal(s.clusters, 0);
+	text_has(&s, 0, "likely intact");
+	text_has(&s, 1, "the unknown device 2");
+	vma_reader_free(s.r);
+	built_free(&b);
+}
+
 static void an_extent_header(void **state)
 {
 	struct built b;
@@ -420,3 +447,4 @@ int main(void)
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
+		cmocka_unit_test(damage_of_no_disk),

@@ -229,6 +229,13 @@ static int tell_damaged(struct vma_reader *r, struct vma_error *err)
  * device's end are stored behind all others, so clipping them skips them.
  */
 static const uint8_t *cluster_data(struct vma_reader *r, const struct vma_cluster *c,
+	/* What differs is of no disk that there is: even so nothing of the extent is given out. */
+	if (!f.dev_id && !r->tolerant) {
+		vma_error_set(&f.what, "%s", r->in.why);
+		f.begin = r->in.at;
+		f.end = at;
+		return fault(r, &f, err);
+	}
 				   uint16_t stored, const uint8_t *from)
 {
 	if (!c->mask)
