@@ -364,6 +364,51 @@ static void the_header(void **state)
 	built_free(&b);
 }
 
+/* Whatever a header says of its own size, it ends where the first extent begins. */
+static void the_size_of_the_header(void **state)
+{
+	struct built b;
+	struct lossy l = { .b = &b };
+	struct seen s;
+	size_t size;
+
+	(void)state;
+	build_summed(&b);
+	size = b.extent;
+	/* One is larger than the archive, one larger than headers may be, some too small. */
+	for (unsigned int bit = 0; bit < 32; bit++) {
+		b.p[59 - bit / 8] ^= 1 << bit % 8;
+		read_damaged(&s, &l, false);
+		assert_int_equal(s.clusters, 0x1ff);
+		assert_int_equal(vma_reader_header(s.r)->header_size, size);
+		assert_int_equal(s.told.nr, 1);
+		assert_true(s.told.faults[0].harmless);
+		text_has(&s, 0, "damaged header: it says that it has");
+		vma_reader_free(s.r);
+		b.p[59 - bit / 8] ^= 1 << bit % 8;
+	}
+	/* Not alone: of what else it says nothing is proven. */
+	b.p[30] ^= 1;
+	for (unsigned int bit = 0; bit < 22; bit++) {
+		b.p[59 - bit / 8] ^= 1 << bit % 8;
+		read_damaged(&s, &l, false);
+		assert_int_equal(s.clusters, 0x1ff);
+		assert_int_equal(s.told.nr, 1);
+		assert_false(s.told.faults[0].harmless);
+		text_has(&s, 0, "damaged header: wrong checksum");
+		vma_reader_free(s.r);
+		b.p[59 - bit / 8] ^= 1 << bit % 8;
+	}
+	/* The first extent is lost as well: the header is taken to reach to the second. */
+	b.p[30] ^= 1;
+	b.p[57] ^= 1;
+	b.p[size + 300] ^= 1;
+	read_damaged(&s, &l, false);
+	assert_int_equal(s.clusters, 0x1ff & ~7u);
+	vma_reader_free(s.r);
+	built_free(&b);
+}
+
 static void losses_of_the_stream(void **state)
 {
 	struct built b;
@@ -437,14 +482,15 @@ int main(void)
 		cmocka_unit_test(undamaged),
 		cmocka_unit_test(a_bit_of_data),
 		cmocka_unit_test(eight_bits_may_agree),
+		cmocka_unit_test(damage_of_no_disk),
 		cmocka_unit_test(an_extent_header),
 		cmocka_unit_test(dropped_bytes),
 		cmocka_unit_test(cut_off),
 		cmocka_unit_test(a_sum_that_is_missing),
 		cmocka_unit_test(the_header),
+		cmocka_unit_test(the_size_of_the_header),
 		cmocka_unit_test(losses_of_the_stream),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
-		cmocka_unit_test(damage_of_no_disk),

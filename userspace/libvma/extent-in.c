@@ -7,6 +7,7 @@
 
 #include "libvma/data-sum.h"
 #include "libvma/extent.h"
+#include "libvma/header.h"
 #include "libvma/text.h"
 #include "libvma/wire.h"
 
@@ -16,6 +17,9 @@
 /* Searched at a time. Together with an extent's data, which may have to be read again: */
 #define SEARCH_STEP	(1u << 20)
 #define AGAIN_ROOM	(VMA_EXTENT_HEADER + EXTENT_DATA + SEARCH_STEP)
+
+/* Where the first extent is searched for: writers' headers are no longer than half of it. */
+#define HEADER_SEARCH	(2 * VMA_HEADER_MAX_WRITE)
 
 int extent_in_init(struct extent_in *in, vma_read_fn read, void *ctx,
 		   const struct vma_tolerance *t, struct vma_error *err)
@@ -215,6 +219,78 @@ static int search(struct extent_in *in, const struct vma_error *why, struct vma_
 		skip(in, have - (VMA_EXTENT_HEADER - 1));
 	}
 	unusable(in, begin, why);
+	return 0;
+}
+
+/* ---- the header before them ------------------------------------------- */
+
+/* Of so many bytes, which stay as they are. */
+static bool header_right(uint8_t *p, uint32_t size)
+{
+	uint8_t md5[WIRE_MD5_SIZE];
+	bool right;
+
+	memcpy(md5, p + WIRE_H_MD5, sizeof(md5));
+	right = wire_md5_check(p, size, WIRE_H_MD5);
+	memcpy(p + WIRE_H_MD5, md5, sizeof(md5));
+	return right;
+}
+
+/* Where the first extent begins, as far as peeked at; 0: not there. */
+static int first_extent(struct extent_in *in, size_t have, uint32_t *at, struct vma_error *err)
+{
+	const uint8_t *p = in->again + in->again_at;
+	size_t len = have - VMA_HEADER_MIN, found;
+
+	in->header = vma_header_new(p + WIRE_H_UUID, 0);
+	if (!in->header)
+		return vma_fail(err, -ENOMEM, "out of memory");
+	found = find_extent(in, p + VMA_HEADER_MIN, len);
+	vma_header_free(in->header);
+	in->header = NULL;
+	*at = found && found < len ? VMA_HEADER_MIN + found : 0;
+	return 0;
+}
+
+int extent_in_mend_header(struct extent_in *in, uint32_t *said, struct vma_error *err)
+{
+	ssize_t have = peek(in, VMA_HEADER_MIN, err);
+	bool wrong, mended;
+	uint32_t size, at;
+	uint8_t *p;
+	int ret;
+
+	*said = 0;
+	if (have < (ssize_t)VMA_HEADER_MIN)
+		return have < 0 ? (int)have : 0;
+	p = in->again + in->again_at;
+	if (memcmp(p, WIRE_MAGIC, WIRE_MAGIC_SIZE) != 0 ||
+	    wire_get_be32(p + WIRE_H_VERSION) != WIRE_VERSION)
+		return 0;
+	size = wire_get_be32(p + WIRE_H_HEADER_SIZE);
+	wrong = size <= VMA_HEADER_MIN || size > VMA_HEADER_MAX;
+	if (!wrong && size <= AGAIN_ROOM) {
+		have = peek(in, size, err);
+		if (have < 0)
+			return have;
+		if (have >= size && header_right(in->again + in->again_at, size))
+			return 0;
+		wrong = true;
+	}
+	have = peek(in, HEADER_SEARCH, err);
+	if (have < 0)
+		return have;
+	ret = first_extent(in, have, &at, err);
+	if (ret || !at || at == size)
+		return ret;
+	p = in->again + in->again_at;
+	wire_put_be32(p + WIRE_H_HEADER_SIZE, at);
+	mended = header_right(p, at);
+	if (mended)
+		*said = size;
+	/* Something else is wrong, too; or it is the first extents that are lost. */
+	else if (!wrong || (size > VMA_HEADER_MIN && size < at))
+		wire_put_be32(p + WIRE_H_HEADER_SIZE, size);
 	return 0;
 }
 

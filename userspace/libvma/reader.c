@@ -43,8 +43,12 @@ static const uint8_t zero_cluster[VMA_CLUSTER_SIZE] __attribute__((aligned(VMA_B
 static int read_header(struct vma_reader *r, struct vma_error *err)
 {
 	bool right = true;
+	uint32_t said = 0;
 	int ret;
 
+	ret = r->tolerant ? extent_in_mend_header(&r->in, &said, err) : 0;
+	if (ret)
+		return ret;
 	ret = vma_header_read(&r->header, extent_in_read, &r->in, r->tolerant ? &right : NULL, err);
 	/* Then the archive did not end, but what is lost is said to be so. */
 	if (ret == -EBADMSG && r->in.lost)
@@ -59,6 +63,12 @@ static int read_header(struct vma_reader *r, struct vma_error *err)
 		struct vma_fault f = { .end = r->header->header_size };
 
 		vma_error_set(&f.what, "damaged header: wrong checksum; names, sizes and configuration files may be wrong");
+		extent_in_fault(&r->in, &f);
+	} else if (said) {
+		struct vma_fault f = { .end = r->header->header_size, .harmless = true };
+
+		vma_error_set(&f.what, "damaged header: it says that it has %" PRIu32
+			      " bytes, and has %" PRIu32, said, r->header->header_size);
 		extent_in_fault(&r->in, &f);
 	}
 	return 0;
@@ -219,6 +229,13 @@ static int tell_damaged(struct vma_reader *r, struct vma_error *err)
 		f.length += vma_cluster_length(dev, info.cluster);
 		f.end = at;
 	}
+	/* What differs is of no disk that there is: even so nothing of the extent is given out. */
+	if (!f.dev_id && !r->tolerant) {
+		vma_error_set(&f.what, "%s", r->in.why);
+		f.begin = r->in.at;
+		f.end = at;
+		return fault(r, &f, err);
+	}
 	return f.dev_id && !ret ? fault(r, &f, err) : ret;
 }
 
@@ -229,13 +246,6 @@ static int tell_damaged(struct vma_reader *r, struct vma_error *err)
  * device's end are stored behind all others, so clipping them skips them.
  */
 static const uint8_t *cluster_data(struct vma_reader *r, const struct vma_cluster *c,
-	/* What differs is of no disk that there is: even so nothing of the extent is given out. */
-	if (!f.dev_id && !r->tolerant) {
-		vma_error_set(&f.what, "%s", r->in.why);
-		f.begin = r->in.at;
-		f.end = at;
-		return fault(r, &f, err);
-	}
 				   uint16_t stored, const uint8_t *from)
 {
 	if (!c->mask)
