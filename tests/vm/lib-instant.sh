@@ -84,6 +84,20 @@ start_load() {
 	wait_for "$LOAD_DEADLINE" test -e "$ready"
 }
 
+# How long fio writes: while the disks are read by somebody.
+FIO_SECONDS=12
+
+# start_fio SEED DISK OFFSET SIZE: beside the load, where that does not write. It ends by
+# itself, when it has read back all that it wrote; its process is $fio.
+start_fio() {
+	fio --name=guest --filename="$2" --offset="$3" --size="$4" --direct=1 --rw=randwrite \
+		--bs=8k --ioengine=libaio --iodepth=4 --rate_iops=100 --randseed="$1" \
+		--verify=crc32c --verify_backlog=64 --verify_fatal=1 --time_based \
+		--runtime=$FIO_SECONDS >"$WORK/fio" 2>&1 &
+	fio=$!
+	at_exit "kill $fio 2>/dev/null || true"
+}
+
 # Waits for the last writes and for the verification of everything written.
 stop_load() {
 	touch "$WORK/stop"

@@ -10,7 +10,7 @@
 . "$BED_TOP/tests/vm/lib-fleece.sh"
 read -ra seeds <<<"${VMAB_TEST_SEEDS:-1}"
 read -ra policies <<<"${VMAB_TEST_POLICIES:-ring fleece auto}"
-plan $((${#seeds[@]} * ${#policies[@]} * 9))
+plan $((${#seeds[@]} * ${#policies[@]} * 10))
 
 # Slots of the slowed reader: so few that guests soon find none, and what it reads per second.
 SLOW_SLOTS=48
@@ -52,11 +52,13 @@ for seed in "${seeds[@]}"; do
 		start_load "$seed" /dev/mapper/d0 /dev/mapper/d1 -- --use "$GUEST_BYTES" \
 			--fill-percent 80 --threads 8 \
 			--discard-percent 3 --zero-percent 3 --log "$WORK/log"
+		start_fio "$seed" /dev/mapper/d1 "$GUEST_BYTES" 20M
 		freeze 0 1
 		check "$name: backup" "$VMACTL" backup --disk a=/dev/mapper/d0 --disk b=/dev/mapper/d1 \
 			--policy "$policy" --slots $SLOW_SLOTS "${slow[@]}" --suspended \
 			--output "$WORK/archive" --json-summary "$WORK/summary"
 		check "$name: guest sees its own writes" stop_load
+		check_wait "$name: so does fio" $fio
 		check "$name: the archive is well-formed" "$VMAREAD" check "$WORK/archive"
 		check "$name: it equals both snapshots" "$VMAREAD" compare "$WORK/archive" \
 			a=/dev/mapper/s0 b=/dev/mapper/s1

@@ -8,7 +8,10 @@
 . "$BED_TOP/tests/vm/lib-instant.sh"
 . "$BED_TOP/tests/vm/lib-view.sh"
 read -ra seeds <<<"${VMAB_TEST_SEEDS:-1}"
-plan $((${#seeds[@]} * 8))
+plan $((${#seeds[@]} * 9))
+
+# What guests write to; fio has the rest of the second disk.
+GUEST_BYTES=$((44 << 20))
 
 load_target
 memory_disk cow0 64M
@@ -68,8 +71,9 @@ no_views() {
 at_exit "drop_view v0; drop_view v1"
 
 for seed in "${seeds[@]}"; do
-	start_load "$seed" /dev/mapper/d0 /dev/mapper/d1 -- --fill-percent 80 --threads 8 \
-		--discard-percent 3 --zero-percent 3 --log "$WORK/log"
+	start_load "$seed" /dev/mapper/d0 /dev/mapper/d1 -- --use "$GUEST_BYTES" \
+		--fill-percent 80 --threads 8 --discard-percent 3 --zero-percent 3 --log "$WORK/log"
+	start_fio "$seed" /dev/mapper/d1 "$GUEST_BYTES" 20M
 	freeze 0 1
 	check "seed $seed: both disks are armed and have views" views
 	rm -f "$WORK/enough"
@@ -89,10 +93,11 @@ for seed in "${seeds[@]}"; do
 	check_eq "seed $seed: six readers at once saw the snapshots" "$bad" 0
 	diag "reads by each: $(cat "$WORK"/reads.* | tr '\n' ' ')"
 	check "seed $seed: guests see their own writes" stop_load
+	check_wait "seed $seed: so does fio" $fio
 	check "seed $seed: both views equal the snapshots afterwards" bash -c \
 		'cmp /dev/mapper/v0 /dev/mapper/s0 && cmp /dev/mapper/v1 /dev/mapper/s1'
 	check "seed $seed: by the load's log they show one instant" "$GUESTLOAD" check \
-		--log "$WORK/log" /dev/mapper/v0 /dev/mapper/v1
+		--use "$GUEST_BYTES" --log "$WORK/log" /dev/mapper/v0 /dev/mapper/v1
 	# A run in which guests overwrote all or nothing shows nothing.
 	spilled=$(status_number d0 spilled)
 	check "seed $seed: guests overwrote $spilled of 768 chunks" test "$spilled" -ge 16
