@@ -26,7 +26,7 @@
 #define EXTENTS_MAX	4096u
 
 /*
- * What is larger goes back to the system when it is freed: decompressed frames, that is.
+ * What is larger goes back to the system when it is freed: frames and extents, that is.
  * Left to itself the C library keeps it, for each of nbdkit's threads, and holds up to 200 MiB
  * for a cache of 64.
  */
@@ -272,7 +272,7 @@ static struct nbdkit_plugin plugin = {
 		"archive=<FILE>  (required) the archive; bare, or zstd with a seek table\n"
 		"disk=<NAME>     the only disk to serve; else the export's name says which\n"
 		"index=<FILE>    the index, if it is not FILE" ARCHIVE_INDEX_SUFFIX "\n"
-		"cache=<SIZE>    memory for decompressed data (64M)",
+		"cache=<SIZE>    memory for data that is read as a whole (64M)",
 	.magic_config_key = "archive",
 	.load = vma_load,
 	.unload = vma_unload,
