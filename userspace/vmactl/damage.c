@@ -139,6 +139,11 @@ bool damage_harmless(const struct damage *d)
 	return !d->harmful && !d->lost;
 }
 
+static const char *plural(const struct damage *d)
+{
+	return d->faults == 1 ? "" : "s";
+}
+
 void damage_verdict(const struct damage *d)
 {
 	char not_shown[64] = "";
@@ -148,22 +153,22 @@ void damage_verdict(const struct damage *d)
 	if (d->faults > DAMAGE_LINES)
 		snprintf(not_shown, sizeof(not_shown), " (%u of them shown)", DAMAGE_LINES);
 	if (d->lost)
-		complain("%s: damaged or incomplete: %" PRIu64 " faults%s; %" PRIu64
-			 " bytes of disks cannot be restored", d->archive, d->faults, not_shown,
-			 d->lost);
+		complain("%s: damaged or incomplete: %" PRIu64 " fault%s%s; %" PRIu64
+			 " bytes of disks cannot be restored", d->archive, d->faults, plural(d),
+			 not_shown, d->lost);
 	else
-		complain("%s: damaged: %" PRIu64 " faults%s; no byte of a disk is lost", d->archive,
-			 d->faults, not_shown);
+		complain("%s: damaged: %" PRIu64 " fault%s%s; no byte of a disk is lost", d->archive,
+			 d->faults, plural(d), not_shown);
 }
 
 void damage_close(const struct damage *d, int code)
 {
 	if (code == EXIT_SALVAGED)
-		complain("%s: this is NOT a complete restore: %" PRIu64 " faults in the archive, %" PRIu64
-			 " bytes of disks lost", d->archive, d->faults, d->lost);
+		complain("%s: this is NOT a complete restore: %" PRIu64 " fault%s in the archive, %" PRIu64
+			 " bytes of disks lost", d->archive, d->faults, plural(d), d->lost);
 	else if (d->faults)
-		complain("%s: %" PRIu64 " faults in the archive, but all that was extracted is complete",
-			 d->archive, d->faults);
+		complain("%s: %" PRIu64 " fault%s in the archive, but all that was extracted is complete",
+			 d->archive, d->faults, plural(d));
 }
 
 /* ---- JSON ------------------------------------------------------------- */
