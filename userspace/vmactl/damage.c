@@ -157,18 +157,18 @@ void damage_verdict(const struct damage *d)
 			 " bytes of disks cannot be restored", d->archive, d->faults, plural(d),
 			 not_shown, d->lost);
 	else
-		complain("%s: damaged: %" PRIu64 " fault%s%s; no byte of a disk is lost", d->archive,
-			 d->faults, plural(d), not_shown);
+		complain("%s: damaged: %" PRIu64 " fault%s%s; no byte of a disk is lost",
+			 d->archive, d->faults, plural(d), not_shown);
 }
 
 void damage_close(const struct damage *d, int code)
 {
 	if (code == EXIT_SALVAGED)
-		complain("%s: this is NOT a complete restore: %" PRIu64 " fault%s in the archive, %" PRIu64
-			 " bytes of disks lost", d->archive, d->faults, plural(d), d->lost);
+		complain("%s: this is NOT a complete restore: %" PRIu64
+			 " fault%s in the archive, %" PRIu64 " bytes of disks lost", d->archive, d->faults, plural(d), d->lost);
 	else if (d->faults)
-		complain("%s: %" PRIu64 " fault%s in the archive, but all that was extracted is complete",
-			 d->archive, d->faults, plural(d));
+		complain("%s: %" PRIu64
+			 " fault%s in the archive, but all that was extracted is complete", d->archive, d->faults, plural(d));
 }
 
 /* ---- JSON ------------------------------------------------------------- */
