@@ -165,10 +165,12 @@ void damage_close(const struct damage *d, int code)
 {
 	if (code == EXIT_SALVAGED)
 		complain("%s: this is NOT a complete restore: %" PRIu64
-			 " fault%s in the archive, %" PRIu64 " bytes of disks lost", d->archive, d->faults, plural(d), d->lost);
+			 " fault%s in the archive, %" PRIu64 " bytes of disks lost",
+			 d->archive, d->faults, plural(d), d->lost);
 	else if (d->faults)
 		complain("%s: %" PRIu64
-			 " fault%s in the archive, but all that was extracted is complete", d->archive, d->faults, plural(d));
+			 " fault%s in the archive, but all that was extracted is complete",
+			 d->archive, d->faults, plural(d));
 }
 
 /* ---- JSON ------------------------------------------------------------- */
