@@ -229,6 +229,7 @@ enum vmabackup_on_cbw_error {
  * @slot_size:	in: bytes, a power of two, at least the largest chunk size of
  *		the session's disks, at most VMABACKUP_MAX_CHUNK
  * @reserve:	in: slots that FETCH leaves free for guest writes, < nr_slots
+ *		(and those for copies to fleece devices, where there are any)
  * @flags:	in: VMABACKUP_SETUP_*
  * @policy:	in: enum vmabackup_policy, for all disks of the session
  * @on_cbw_error: in: enum vmabackup_on_cbw_error, likewise
