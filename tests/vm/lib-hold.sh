@@ -60,3 +60,16 @@ reason_is() {
 held_now() {
 	[[ $(dm_status "$1") == *" held $2 "* ]]
 }
+
+# in_flight DISK N: that many requests went through it and have not ended, beside those held.
+in_flight() {
+	local dir reads writes
+
+	for dir in /sys/block/dm-*; do
+		[ "$(<"$dir/dm/name")" = "$1" ] || continue
+		read -r reads writes <"$dir/inflight"
+		[ $((reads + writes)) -eq "$2" ]
+		return
+	done
+	return 1
+}

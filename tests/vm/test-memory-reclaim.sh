@@ -124,7 +124,7 @@ echo 0 >/proc/$$/oom_score_adj
 
 # --- swap on a disk in a backup ---
 # What the archive holds of it does not matter; that the host goes on does.
-dm_create d1 "0 131072 vmabackup /dev/vdb 2 cbw_timeout 20000"
+dm_create d1 "0 131072 vmabackup /dev/vdb"
 mkswap /dev/mapper/d1 >/dev/null
 swapon /dev/mapper/d1
 at_exit "swapoff /dev/mapper/d1 2>/dev/null || true"
@@ -134,6 +134,7 @@ hog=$!
 wait_for 60 grep -q full "$WORK/hog"
 check "a backup of the disk with the swap" "$VMACTL" backup --disk a=/dev/mapper/d0 \
 	--disk b=/dev/mapper/d1 --output "$WORK/archive" --slots 64 --json-summary "$WORK/summary"
+diag "$(tr -d '\n' <"$WORK/summary")"
 check_wait "who was swapped out finds everything there" "$hog"
 check "it was swapped out during the backup" test "$(status_number d1 guest)" -gt 0
 check "swap is turned off" swapoff /dev/mapper/d1

@@ -5,7 +5,7 @@
 # needs: disks=2x256M
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-hold.sh"
-plan 27
+plan 28
 
 load_target
 size=$(blockdev --getsz /dev/vda)
@@ -59,10 +59,13 @@ at_exit "dmsetup resume slow"
 dmsetup suspend slow
 write_chunk /dev/mapper/d1 1
 write_chunk /dev/mapper/d1 3
-check "one write is held, another is slow" wait_for 20 held_now d1 1
+check "one write is held" wait_for 20 held_now d1 1
+# Without it the suspend has nothing to wait for. What is held does not count yet.
+check "another is slow" wait_for 20 in_flight d1 1
+at_exit "dmsetup resume d1"
 dmsetup suspend --noflush d1 2>/dev/null &
 suspend=$!
-check "the held one goes back" wait_for 3 held_now d1 0
+check "the held one goes back" wait_for 20 held_now d1 0
 kill -TERM "$suspend"
 check_wait "the suspend is interrupted" "$suspend" 143
 check "the write is held again" wait_for 20 held_now d1 1
