@@ -23,10 +23,28 @@
 
 static void *buffer[2];
 
+/*
+ * Makes the view of a disk; 0 or an errno.  libdevmapper forgets why a new device could not
+ * be resumed; somebody else may have disarmed the disk.
+ */
+static int make_view(unsigned int disk)
+{
+	char view[24], name[24], params[64], line[512];
+	int r;
+
+	disk_name(view, "view", disk);
+	snprintf(params, sizeof(params), "/dev/mapper/soak%u", disk);
+	r = dm_make(view, shared->sectors[disk], "vmabackup-view", params, true);
+	disk_name(name, "", disk);
+	if (r == -EIO && !dm_status(name, line, sizeof(line)) && !strstr(line, "vmabackup armed"))
+		r = -EAGAIN;
+	return r;
+}
+
 /* Arms all disks of the mask at one instant and makes their views; 0 or an errno. */
 static int freeze(unsigned int mask, unsigned int *armed, unsigned int *made, bool *together)
 {
-	char name[24], view[24], params[64];
+	char name[24];
 	int r = 0, r2;
 
 	for (unsigned int d = 0; d < NR_DISKS; d++) {
@@ -49,9 +67,7 @@ static int freeze(unsigned int mask, unsigned int *armed, unsigned int *made, bo
 	for (unsigned int d = 0; d < NR_DISKS && !r; d++) {
 		if (!(mask & 1u << d))
 			continue;
-		disk_name(view, "view", d);
-		snprintf(params, sizeof(params), "/dev/mapper/soak%u", d);
-		r = dm_make(view, shared->sectors[d], "vmabackup-view", params, true);
+		r = make_view(d);
 		if (!r)
 			*made |= 1u << d;
 	}
