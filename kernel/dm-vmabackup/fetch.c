@@ -160,12 +160,6 @@ unlock:
 	return r;
 }
 
-static void chunks_forgotten(struct vmab_member *member)
-{
-	vmab_guest_recheck(member);
-	vmab_fleece_forgot(member);
-}
-
 u64 vmab_fetch_forget(struct vmab_member *member, u64 first, u64 end)
 {
 	struct vmab_session *session = member->session;
@@ -178,8 +172,10 @@ u64 vmab_fetch_forget(struct vmab_member *member, u64 first, u64 end)
 		member->stats.forgotten += n;
 		session->nr_left -= n;
 		total += n;
-		if (n)
-			chunks_forgotten(member);
+		if (n) {
+			vmab_guest_recheck(member);
+			vmab_fleece_forgot(member, first, stop);
+		}
 		if (n && !session->nr_left) {
 			vmab_member_event(member);
 			wake_up_all(&session->reader);

@@ -144,7 +144,22 @@ void vmab_fleece_stale(struct vmab_member *member, u64 chunk)
 		start_discard(member, first, end);
 }
 
-void vmab_fleece_forgot(struct vmab_member *member)
+/* There is no way to give the space back: it counts as given back. */
+static void forget_used(struct vmab_member *member, u64 first, u64 end)
+{
+	struct vmab_fleece *fleece = member->fleece;
+	u64 chunk;
+
+	for (chunk = find_next_bit(fleece->used, end, first); chunk < end;
+	     chunk = find_next_bit(fleece->used, end, chunk + 1)) {
+		if (is_live(member, chunk))
+			continue;
+		__clear_bit(chunk, fleece->used);
+		fleece->nr_used--;
+	}
+}
+
+void vmab_fleece_forgot(struct vmab_member *member, u64 first, u64 end)
 {
 	struct vmab_fleece *fleece = member->fleece;
 
@@ -152,7 +167,11 @@ void vmab_fleece_forgot(struct vmab_member *member)
 
 	if (!fleece || !fleece->nr_used)
 		return;
-	pass_over(fleece, 0);
+	if (!fleece->granule || !member->disk) {
+		forget_used(member, first, end);
+		return;
+	}
+	pass_over(fleece, granule_start(fleece, first));
 	queue_fleece(member);
 }
 

@@ -51,8 +51,8 @@ void vmab_fleece_write(struct vmab_copy *copy);
 /* Nobody wants the chunk from there any more; it need not be there. */
 void vmab_fleece_stale(struct vmab_member *member, u64 chunk);
 
-/* Likewise, for chunks that were forgotten. */
-void vmab_fleece_forgot(struct vmab_member *member);
+/* Likewise, for those in [first, end) that were forgotten. */
+void vmab_fleece_forgot(struct vmab_member *member, u64 first, u64 end);
 
 /* An I/O on the disk's fleece device, or a read of its origin, has ended. */
 static inline void vmab_disk_unpin(struct vmab_disk *disk, atomic_t *ios)

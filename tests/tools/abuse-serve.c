@@ -19,7 +19,7 @@
 
 struct serve {
 	uint32_t slots, reserve, batch;
-	uint64_t fetch, delay_us, forget;
+	uint64_t fetch, delay_us, forget, forget_armed;
 	bool ignore_stdin, until_broken, no_fetch, empty_first;
 	const char *ready_file, *go_file;
 	struct vmabackup_setup_slots setup;
@@ -59,7 +59,7 @@ static void parse(int argc, char **argv, struct serve *s)
 		{ "policy", 1, NULL, 'P' }, { "on-cbw-error", 1, NULL, 'E' },
 		{ "timeout-ms", 1, NULL, 'T' }, { "drop-discards", 0, NULL, 'D' },
 		{ "forget", 1, NULL, 'F' }, { "no-fetch", 0, NULL, 'N' },
-		{ "empty-first", 0, NULL, 'e' },
+		{ "empty-first", 0, NULL, 'e' }, { "forget-armed", 1, NULL, 'A' },
 		{ NULL, 0, NULL, 0 }
 	};
 	int c, i = 0;
@@ -86,6 +86,7 @@ static void parse(int argc, char **argv, struct serve *s)
 		case 'i': s->ignore_stdin = true; break;
 		case 'u': s->until_broken = true; break;
 		case 'F': s->forget = number("forget", optarg); break;
+		case 'A': s->forget_armed = number("forget-armed", optarg); break;
 		case 'N': s->no_fetch = true; break;
 		case 'e': s->empty_first = true; break;
 		case 'o':
@@ -160,9 +161,9 @@ static void catch_signals(void)
 	sigaction(SIGHUP, &sa, NULL);
 }
 
-static void forget_first(const struct serve *s, int fd)
+static void forget_first(int fd, uint64_t count)
 {
-	int r = s->forget ? vb_forget(fd, 0, 0, s->forget, NULL) : 0;
+	int r = count ? vb_forget(fd, 0, 0, count, NULL) : 0;
 
 	if (r)
 		bail("FORGET: %s", strerror(-r));
@@ -197,7 +198,7 @@ int hold_main(int argc, char **argv)
 	bed_open(&bed, argv + optind, (unsigned int)(argc - optind));
 	catch_signals();
 	fd = bed_session(&bed, s.slots, s.reserve, false, NULL);
-	forget_first(&s, fd);
+	forget_first(fd, s.forget);
 	if (s.empty_first)
 		empty = empty_window(&bed);
 	begin = now_ns();
@@ -275,7 +276,7 @@ int drain_main(int argc, char **argv)
 	}
 	catch_signals();
 	fd = bed_session(&bed, s.slots, s.reserve, false, &length);
-	forget_first(&s, fd);
+	forget_first(fd, s.forget);
 	p = mmap(NULL, length, PROT_READ, MAP_SHARED, fd, 0);
 	if (p == MAP_FAILED)
 		bail("mmap: %s", strerror(errno));
@@ -287,6 +288,7 @@ int drain_main(int argc, char **argv)
 	touch(s.ready_file);
 	while (s.go_file && access(s.go_file, F_OK) && !stop)
 		usleep(POLL_MS * 1000);
+	forget_first(fd, s.forget_armed);
 	for (unsigned int i = 0; i < bed.nr && !s.no_fetch; i++) {
 		r = vb_fetch(fd, i, 0, bed.disk[i].nr_chunks);
 		if (r && r != -ESTALE)

@@ -40,6 +40,7 @@ static const char usage[] =
 "  --timeout-ms N           cbw_timeout (the table's)\n"
 "  --drop-discards\n"
 "  --forget N               first, the first N chunks of the first disk\n"
+"  --forget-armed N         drain: likewise, when it begins to read\n"
 "  --ready-file FILE        make FILE once armed and resumed\n";
 
 #define MAX_POLICIES	3

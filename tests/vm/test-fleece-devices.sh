@@ -5,7 +5,7 @@
 # needs: disks=2x256M timeout=900
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-fleece.sh"
-plan 55
+plan 58
 
 # 8 MiB and a piece of a chunk that is no multiple of 4096 bytes.
 sectors=16427
@@ -69,6 +69,14 @@ dm_create rigid "0 20000 linear /dev/vdb 0
 20000 64 error"
 disk d /dev/mapper/origin 2 fleece /dev/mapper/rigid
 shape "without discard" d
+# What is forgotten there can't be given back, and counts no more.
+session_start --policy fleece --slots 8 --forget-armed 16 /dev/mapper/d
+"$BURST" write /dev/mapper/d 7 0 4096 32 $CHUNK >"$WORK/burst"
+check "without discard: 32 chunks are there" wait_for "$SETTLE" field_is d fleece_used $((32 * 128))
+session_end
+check_eq "without discard: 16 are forgotten, the reader gets the rest" \
+	"$session_status $(field d forgotten) $(field d refetched)" "0 16 16"
+check "without discard: fleece_used is 0 then" wait_for "$SETTLE" field_is d fleece_used 0
 
 # --- larger blocks than the origin ---
 in_memory coarse 16M --sector-size 4096
