@@ -348,7 +348,8 @@ static void fleece_work_fn(struct work_struct *work)
 		spin_lock_irq(&session->lock);
 		copy = next_write(member);
 		more = !copy && member->fleece->rescan && member->disk && scan(member);
-		discard = copy ? NULL : next_discard(member->fleece);
+		/* Not after the writes: some may wait for it, and others never cease. */
+		discard = next_discard(member->fleece);
 		spin_unlock_irq(&session->lock);
 		if (copy)
 			submit_write(copy);
