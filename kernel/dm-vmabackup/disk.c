@@ -89,6 +89,9 @@ void vmab_disk_unregister(struct vmab_disk *disk)
 
 	wait_event(disk->idle, !atomic_read(&disk->origin_reads) &&
 		   !atomic_read(&disk->fleece_ios));
+	mutex_lock(&vmab_registry);
+	vmab_registry_forget(disk);
+	mutex_unlock(&vmab_registry);
 	/* Ends of I/O that have yet to wake us. */
 	synchronize_rcu();
 }

@@ -229,6 +229,7 @@ static int vmab_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	disk->last_fault.disk = U32_MAX;
 	disk->last_fault.offset = U64_MAX;
 	INIT_LIST_HEAD(&disk->list);
+	INIT_LIST_HEAD(&disk->lost);
 	init_waitqueue_head(&disk->idle);
 	INIT_WORK(&disk->event_work, event_work_fn);
 	vmab_instant_init(disk);

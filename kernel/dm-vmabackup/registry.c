@@ -8,6 +8,7 @@
 /* Guards the list and what types.h says is under it; nobody waits for I/O under it. */
 DEFINE_MUTEX(vmab_registry);
 static LIST_HEAD(vmab_disks);
+static LIST_HEAD(vmab_lost);
 
 struct vmab_disk *vmab_registry_find(const struct gendisk *gd)
 {
@@ -68,6 +69,28 @@ void vmab_registry_del(struct vmab_disk *disk)
 {
 	lockdep_assert_held(&vmab_registry);
 	list_del_init(&disk->list);
+	list_add_tail(&disk->lost, &vmab_lost);
+}
+
+void vmab_registry_forget(struct vmab_disk *disk)
+{
+	lockdep_assert_held(&vmab_registry);
+	list_del_init(&disk->lost);
+}
+
+bool vmab_registry_fleece_busy(const struct vmab_disk *disk)
+{
+	const struct vmab_disk *other;
+
+	lockdep_assert_held(&vmab_registry);
+
+	if (!disk->fleece)
+		return false;
+	/* Its session is over: there is less and less of it. */
+	list_for_each_entry(other, &vmab_lost, lost)
+		if (is_fleece_of(other, disk->fleece->bdev) && atomic_read(&other->fleece_ios))
+			return true;
+	return false;
 }
 
 void vmab_registry_detach(struct vmab_member *member)

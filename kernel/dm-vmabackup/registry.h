@@ -18,7 +18,16 @@ struct vmab_disk *vmab_registry_find_dev(dev_t dev);
 /* 0, or -EBUSY if another disk has a device of this one for a fleece device. */
 int vmab_registry_check(const struct vmab_disk *disk, const struct gendisk *gd);
 void vmab_registry_add(struct vmab_disk *disk, struct gendisk *gd);
+
+/*
+ * The disk can't be found any more.  It is remembered for as long as I/O of its
+ * last session may be under way: vmab_registry_forget().
+ */
 void vmab_registry_del(struct vmab_disk *disk);
+void vmab_registry_forget(struct vmab_disk *disk);
+
+/* Is a disk that is not there any more still writing to the fleece device of this one? */
+bool vmab_registry_fleece_busy(const struct vmab_disk *disk);
 
 /*
  * The disk is its own again, and what is to be seen of its session stays to be

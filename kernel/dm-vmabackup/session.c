@@ -140,7 +140,8 @@ static int check_free(struct vmab_session *session, struct vmab_disk *disk)
 		return -ENODEV;
 	if (disk->owner)
 		return disk->owner->session == session ? -EEXIST : -EBUSY;
-	return 0;
+	/* What an older instance writes there late would take the place of our chunks. */
+	return vmab_registry_fleece_busy(disk) ? -EBUSY : 0;
 }
 
 static int attach(struct vmab_session *session, struct vmab_disk *disk,

@@ -115,7 +115,8 @@ struct vmab_disk {
 	struct vmab_member __rcu *member;
 
 	/* under vmab_registry */
-	struct list_head list;
+	struct list_head list;		/* of the disks that can be found */
+	struct list_head lost;		/* of those that can't any more; until dtr */
 	struct gendisk *gd;		/* of the mapped device; a name, no reference */
 	struct vmab_member *owner;	/* the member that has this disk */
 	bool suspended;			/* between postsuspend and preresume */

@@ -6,7 +6,7 @@
 # needs: disks=2x256M timeout=900
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-fleece.sh"
-plan 39
+plan 45
 
 # Longer than a write takes on a busy machine, milliseconds.
 SLOW=3000
@@ -96,3 +96,21 @@ check "$name: the guest goes on" timeout 60 "$BURST" write $d 8 0 4096 128 $CHUN
 dmsetup resume fleece
 wait "$session_pid" 2>/dev/null || true
 check_over "$name"
+
+# Another table comes while the old one's chunks are still being written.
+name="replaced"
+begin fleece break-snapshot --timeout-ms 20000
+dmsetup suspend --noflush --nolockfs fleece
+check "$name: writes" timeout 60 "$BURST" write $d 7 0 4096 8 $CHUNK
+dmsetup reload d --table "$(dm_table d)"
+dmsetup resume d >/dev/null 2>&1 &
+resume=$!
+wait_for 60 field_is d vmabackup idle
+# They could be written over what a new session has put there.
+check_status 1 "$name: no session as long as they are" "$ABUSE" hold $d </dev/null
+check_out "$name: it says why" "Device or resource busy"
+dmsetup resume fleece
+check_wait "$name: the new table is there when they are" "$resume"
+session_end
+check_eq "$name: the old session knows" "$session_status $(session_said reason)" "1 4"
+check "$name: there can be a new one" "$ABUSE" hold $d </dev/null

@@ -92,7 +92,7 @@ int session_add_disk(struct session *s, int fd, const char *name, struct session
 		switch (error) {
 		case -EBUSY:
 			return vma_fail(err, error,
-					"disk %s is in another backup session, or armed by a message; wait for that to end (dmsetup message DEVICE 0 disarm)",
+					"disk %s is in another backup session, or armed by a message, or one that has ended still writes to its fleece device; wait for that to end (dmsetup message DEVICE 0 disarm)",
 					name);
 		case -EEXIST:
 			return vma_fail(err, error, "disk %s is in this backup already", name);

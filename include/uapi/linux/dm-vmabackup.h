@@ -186,7 +186,9 @@ struct vmabackup_info {
  * Errors: EBADF (@fd is not an open file, or not readable), ENOTBLK (not a
  * block device), ENODEV (not a device-mapper device with the vmabackup target
  * as its whole live table), EEXIST (already in this session), EBUSY (in
- * another session, or past SETUP_SLOTS), ENOSPC (VMABACKUP_MAX_DISKS), ENOMEM.
+ * another session, or past SETUP_SLOTS, or a session of a table that was
+ * replaced is still writing to the fleece device), ENOSPC
+ * (VMABACKUP_MAX_DISKS), ENOMEM.
  */
 struct vmabackup_add_disk {
 	__s32 fd;
