@@ -56,8 +56,13 @@ static struct vmab_copy *claim(struct vmab_member *member, u64 chunk)
 	copy->refetch = !vmab_map_is_needed(&member->map, chunk);
 	session->inflight++;
 	member->stats.copying++;
-	atomic_inc(copy->refetch ? &copy->disk->fleece_ios : &copy->disk->origin_reads);
-	queue_work(session->read_wq, &member->read_work);
+	if (copy->refetch) {
+		atomic_inc(&copy->disk->fleece_ios);
+		queue_work(session->fleece_wq, &member->refetch_work);
+	} else {
+		atomic_inc(&copy->disk->origin_reads);
+		queue_work(session->read_wq, &member->read_work);
+	}
 	return copy;
 }
 
@@ -97,9 +102,13 @@ void vmab_claim_for_fetch(struct vmab_member *member, u64 chunk)
 	struct vmab_copy *copy = claim(member, chunk);
 
 	feed_singles(copy);
-	/* Guests wait for it: as urgent as one of theirs. */
-	list_add_tail(&copy->link, list_empty(&copy->waiters) ? &member->fetch_reads :
-		      &member->guest_reads);
+	if (copy->refetch)
+		list_add_tail(&copy->link, &member->fleece_reads);
+	else if (list_empty(&copy->waiters))
+		list_add_tail(&copy->link, &member->fetch_reads);
+	else
+		/* Guests wait for it: as urgent as one of theirs. */
+		list_add_tail(&copy->link, &member->guest_reads);
 	member->fetching++;
 	trace_vmab_claim(member->dev, chunk, false, copy->refetch, false);
 }

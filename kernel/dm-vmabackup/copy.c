@@ -346,8 +346,24 @@ static void cancel_read(struct vmab_copy *copy)
 	rcu_read_unlock();
 }
 
-/* The next read to submit, guests' first as a rule, or NULL. */
-static struct vmab_copy *next_read(struct vmab_member *member)
+/* Whose turn it is to read the origin: guests', as a rule. */
+static struct list_head *origin_reads(struct vmab_member *member)
+{
+	bool turn = ++member->submitted % FETCH_TURN == 0;
+
+	if (list_empty(&member->guest_reads) || (turn && !list_empty(&member->fetch_reads)))
+		return &member->fetch_reads;
+	return &member->guest_reads;
+}
+
+static struct list_head *fleece_reads(struct vmab_member *member)
+{
+	return &member->fleece_reads;
+}
+
+/* The next read to submit, or NULL. */
+static struct vmab_copy *next_read(struct vmab_member *member,
+				   struct list_head *(*reads)(struct vmab_member *member))
 {
 	struct vmab_session *session = member->session;
 	struct vmab_copy *copy;
@@ -355,12 +371,7 @@ static struct vmab_copy *next_read(struct vmab_member *member)
 	lockdep_assert_held(&session->lock);
 
 	for (;;) {
-		bool turn = ++member->submitted % FETCH_TURN == 0;
-		struct list_head *reads = &member->guest_reads;
-
-		if (list_empty(reads) || (turn && !list_empty(&member->fetch_reads)))
-			reads = &member->fetch_reads;
-		copy = list_first_entry_or_null(reads, struct vmab_copy, link);
+		copy = list_first_entry_or_null(reads(member), struct vmab_copy, link);
 		if (!copy)
 			return NULL;
 		list_del_init(&copy->link);
@@ -386,9 +397,9 @@ static void submit_read(struct vmab_copy *copy)
 }
 
 /* Reads are submitted from here only: map may not sleep, ends of reads neither. */
-static void read_work_fn(struct work_struct *work)
+static void submit_reads(struct vmab_member *member,
+			 struct list_head *(*reads)(struct vmab_member *member))
 {
-	struct vmab_member *member = container_of(work, struct vmab_member, read_work);
 	struct vmab_session *session = member->session;
 	struct vmab_copy *copy;
 	struct blk_plug plug;
@@ -398,13 +409,24 @@ static void read_work_fn(struct work_struct *work)
 	for (;;) {
 		/* One by one: a guest's claim that comes now is the next. */
 		spin_lock_irq(&session->lock);
-		copy = next_read(member);
+		copy = next_read(member, reads);
 		spin_unlock_irq(&session->lock);
 		if (!copy)
 			break;
 		submit_read(copy);
 	}
 	blk_finish_plug(&plug);
+}
+
+static void read_work_fn(struct work_struct *work)
+{
+	submit_reads(container_of(work, struct vmab_member, read_work), origin_reads);
+}
+
+/* By itself: a queue that is full is waited for, and the origin's reads may not be. */
+static void refetch_work_fn(struct work_struct *work)
+{
+	submit_reads(container_of(work, struct vmab_member, refetch_work), fleece_reads);
 }
 
 static void kick_work_fn(struct work_struct *work)
@@ -437,10 +459,12 @@ void vmab_copy_init_member(struct vmab_member *member)
 {
 	INIT_LIST_HEAD(&member->guest_reads);
 	INIT_LIST_HEAD(&member->fetch_reads);
+	INIT_LIST_HEAD(&member->fleece_reads);
 	INIT_LIST_HEAD(&member->guest_copies);
 	INIT_LIST_HEAD(&member->retry.list);
 	member->retry.member = member;
 	INIT_WORK(&member->read_work, read_work_fn);
+	INIT_WORK(&member->refetch_work, refetch_work_fn);
 }
 
 void vmab_copy_quiesce(struct vmab_session *session)
@@ -452,6 +476,7 @@ void vmab_copy_quiesce(struct vmab_session *session)
 	flush_work(&session->kick_work);
 	for (i = 0; i < session->nr_members; i++) {
 		flush_work(&session->members[i]->read_work);
+		flush_work(&session->members[i]->refetch_work);
 		vmab_fleece_flush(session->members[i]);
 	}
 }

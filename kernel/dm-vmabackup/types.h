@@ -239,6 +239,7 @@ struct vmab_member {
 	struct list_head leaving;	/* no longer held, not yet submitted */
 	struct list_head guest_reads;	/* claimed for guests, not yet submitted */
 	struct list_head fetch_reads;	/* likewise for FETCH */
+	struct list_head fleece_reads;	/* likewise for FETCH, from the fleece device */
 	struct list_head fleece_writes;	/* to be submitted */
 	struct list_head guest_copies;	/* claimed for guests, until the chunk is safe */
 	u32 nr_guest_reads;		/* guests' chunks that are READING */
@@ -255,6 +256,7 @@ struct vmab_member {
 	 * that hangs may not hold up the others, nor its fleece device the origin.
 	 */
 	struct work_struct read_work;
+	struct work_struct refetch_work;
 	struct work_struct fleece_work;
 	struct work_struct leave_work;
 	struct work_struct view_work;

@@ -94,6 +94,28 @@ takes_nothing() {
 	[ "$(memory_taken "$1")" -eq 0 ]
 }
 
+# one_by_one NAME MIB SECONDS: /dev/nullb_NAME takes one request at a time, that long for each.
+one_by_one() {
+	local dir=/sys/kernel/config/nullb/nullb_$1 key node
+
+	modprobe null_blk nr_devices=0
+	at_exit "rmmod null_blk"
+	mountpoint -q /sys/kernel/config || {
+		mount -t configfs none /sys/kernel/config
+		at_exit "umount /sys/kernel/config"
+	}
+	mkdir "$dir"
+	at_exit "rmdir $dir"
+	for key in size="$2" blocksize=512 memory_backed=1 submit_queues=1 hw_queue_depth=1 \
+		queue_mode=2 irqmode=2 completion_nsec=$(($3 * 1000000000)) power=1; do
+		echo "${key#*=}" >"$dir/${key%%=*}"
+	done
+	at_exit "echo 0 >$dir/power"
+	node=/dev/nullb$(<"$dir/index")
+	[ -e "/dev/nullb_$1" ] || ln -sf "$node" "/dev/nullb_$1"
+	at_exit "rm -f /dev/nullb_$1"
+}
+
 # thin_pool NAME META DATA BLOCK-SECTORS [FEATURE...]: without the zeroing of new blocks.
 thin_pool() {
 	local name=$1 meta=$2 data=$3 block=$4

@@ -6,7 +6,7 @@
 # needs: disks=2x256M timeout=900
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-fleece.sh"
-plan 45
+plan 51
 
 # Longer than a write takes on a busy machine, milliseconds.
 SLOW=3000
@@ -114,3 +114,21 @@ check_wait "$name: the new table is there when they are" "$resume"
 session_end
 check_eq "$name: the old session knows" "$session_status $(session_said reason)" "1 4"
 check "$name: there can be a new one" "$ABUSE" hold $d </dev/null
+
+# --- its queue is full ---
+# One request at a time, seconds each: who sends the next one waits for it.
+name="full queue"
+one_by_one narrow 8 4
+disk d /dev/mapper/origin 2 fleece /dev/nullb_narrow
+begin fleece break-snapshot
+check "$name: writes" "$BURST" write $d 2 0 4096 4 $CHUNK
+wait_for 60 field_is d copying 0
+touch "$WORK/session-go"
+# All four are asked for, and in the same call chunks that stand on the origin.
+wait_for 60 field_above d copying 0
+began=$(date +%s%N)
+dmsetup suspend d
+took=$((($(date +%s%N) - began) / 1000000))
+dmsetup resume d
+check "$name: a suspend waits for no read of it ($took ms)" test $took -lt 4000
+check_complete "$name"
