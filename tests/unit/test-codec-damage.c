@@ -120,6 +120,84 @@ static void damaged(void **state)
 	free(p);
 }
 
+static void append_le32(struct memory *m, uint32_t v)
+{
+	uint8_t p[4] = { v, v >> 8, v >> 16, v >> 24 };
+
+	append(m, p, sizeof(p));
+}
+
+/* Pairs of a frame's sizes, compressed and not. */
+static void append_table(struct memory *m, const uint32_t (*entries)[2], uint32_t nr)
+{
+	append_le32(m, 0x184d2a5e);
+	append_le32(m, 8 * nr + 9);
+	for (uint32_t i = 0; i < nr; i++) {
+		append_le32(m, entries[i][0]);
+		append_le32(m, entries[i][1]);
+	}
+	append_le32(m, nr);
+	append(m, "", 1);
+	append_le32(m, 0x8f92eab1);
+}
+
+/* A frame of others that is passed over, `len` bytes of p in it. */
+static void append_skippable(struct memory *m, uint32_t magic, const void *p, size_t len)
+{
+	append_le32(m, magic);
+	append_le32(m, len);
+	append(m, p, len);
+}
+
+/*
+ * A seek table that hides what is read from the beginning and shows a frame that is passed over
+ * there: the number of its entries is another than that of the frames.
+ */
+static void table_of_others(void **state)
+{
+	static const uint8_t header[] = { 0x28, 0xb5, 0x2f, 0xfd, 0xa0 };
+	size_t len = 1000;
+	uint8_t *p = sample(len);
+	struct memory frame = one_frame(p, len), m, table = { .fail_read_at = -1 };
+	uint32_t entries[][2] = {
+		{ 8, 0 }, { frame.len, len }, { 16, 0 }, { frame.len - 16, 0 },
+	};
+
+	(void)state;
+	for (uint32_t magic = 0x184d2a50; magic <= 0x184d2a5e; magic += 0xe) {
+		m = memory_of(NULL, 0);
+		append_skippable(&m, magic, frame.p, frame.len);
+		append(&m, frame.p, frame.len);
+		append_table(&m, entries, 4);
+		refuse(&m, -EBADMSG, "seek table");
+	}
+	/* The same within another frame: what stands at the end of the file is what counts. */
+	append_table(&table, entries, 2);
+	m = memory_of(frame.p, frame.len);
+	append_skippable(&m, 0x184d2a50, table.p, table.len);
+	refuse(&m, -EBADMSG, "seek table");
+	m = memory_of(frame.p, frame.len);
+	append(&m, header, sizeof(header));
+	append_le32(&m, table.len);
+	append_le32(&m, table.len << 3 | 1);
+	m.len--;
+	append(&m, table.p, table.len);
+	refuse(&m, -EBADMSG, "seek table");
+	/* Not at the end it is believed by nobody, and may be listed itself. */
+	m = memory_of(frame.p, frame.len);
+	append(&m, table.p, table.len);
+	append_skippable(&m, 0x184d2a5e, "anything", 8);
+	append(&m, "\x28\xb5\x2f\xfd\x20\0\1\0\0", 9);
+	take(&m, CODEC_ZSTD, p, len);
+	m = memory_of(frame.p, frame.len);
+	append(&m, table.p, table.len);
+	append_table(&m, (const uint32_t[][2]){ { frame.len, len }, { table.len, 0 } }, 2);
+	take(&m, CODEC_ZSTD, p, len);
+	free(table.p);
+	free(frame.p);
+	free(p);
+}
+
 /* Every bit; without its magic number it is taken for an archive that is not compressed. */
 static void every_bit(void **state)
 {
@@ -166,6 +244,7 @@ int main(void)
 		cmocka_unit_test(every_bit),
 		cmocka_unit_test(truncated),
 		cmocka_unit_test(damaged),
+		cmocka_unit_test(table_of_others),
 	};
 
 	return cmocka_run_group_tests_name("codec-damage", tests, NULL, NULL);

@@ -27,6 +27,14 @@ static int make_room(struct input *in, size_t want, struct vma_error *err)
 	return 0;
 }
 
+static void keep_tail(struct input *in, const uint8_t *p, size_t len)
+{
+	size_t n = len < INPUT_TAIL ? len : INPUT_TAIL;
+
+	memmove(in->tail, in->tail + n, INPUT_TAIL - n);
+	memcpy(in->tail + INPUT_TAIL - n, p + len - n, n);
+}
+
 ssize_t input_peek(struct input *in, size_t want, struct vma_error *err)
 {
 	size_t have = in->used - in->pos, least = have + in->ahead;
@@ -45,6 +53,7 @@ ssize_t input_peek(struct input *in, size_t want, struct vma_error *err)
 	if (got < 0)
 		return got;
 	in->ended = (size_t)got < least - have;
+	keep_tail(in, in->buf + in->used, got);
 	in->used += got;
 	return in->used - in->pos;
 }

@@ -12,6 +12,9 @@
 /* Compressed bytes are read so many at a time. */
 #define INPUT_AHEAD	(512u << 10)
 
+/* Of the end of a file: what a seek table is known by. */
+#define INPUT_TAIL	4u
+
 struct input {
 	vma_read_fn read;
 	void *ctx;
@@ -20,6 +23,7 @@ struct input {
 	uint64_t skipped;	/* bytes of the input before pos */
 	size_t ahead;		/* read at least so much at a time */
 	bool ended;
+	uint8_t tail[INPUT_TAIL];	/* the last bytes read, zeroes before the first */
 };
 
 /* Sees to it that want bytes lie at input_at(); fewer only at the end. How many do, or an error. */

@@ -59,6 +59,7 @@ static int lose_rest(struct zstd_scan *s, uint64_t begin, uint64_t bytes, const 
 		ret = input_drop(s->in, UINT32_MAX, err);
 	while (ret > 0);
 	s->closed = true;
+	s->judged = s->in->skipped;
 	return ret ? ret : lose(s, begin, bytes, what);
 }
 
@@ -223,9 +224,17 @@ static int last_seal(struct zstd_scan *s, const struct seal *seal)
 
 /* ---- skippable frames ------------------------------------------------- */
 
+static const char differs[] = "damaged: the seek table differs from the zstd frames";
+
+/* A table is listed by one behind it, as any other skippable frame. */
+static void table_done(struct zstd_scan *s, uint64_t size)
+{
+	zstd_seen_skippable(&s->seen, ZSTD_SKIP_HEADER + size);
+	s->judged = s->in->skipped;
+}
+
 static int table(struct zstd_scan *s, uint32_t size, struct vma_error *err)
 {
-	static const char differs[] = "damaged: the seek table differs from the zstd frames";
 	unsigned int entry = zstd_table_entry(&s->seen, size);
 	uint64_t begin = s->in->skipped;
 	int ret;
@@ -234,6 +243,8 @@ static int table(struct zstd_scan *s, uint32_t size, struct vma_error *err)
 		/* Something else with a table's magic number and size is not expected. */
 		if (s->seen.sealed && !s->queue->lossy)
 			return lose_rest(s, begin, 0, differs, err);
+		/* Of others it may be anything, but at the end of the file: see at_end(). */
+		zstd_seen_skippable(&s->seen, ZSTD_SKIP_HEADER + (uint64_t)size);
 		input_skip(s->in, ZSTD_SKIP_HEADER);
 		ret = input_drop(s->in, size, err);
 		s->closed = s->seen.sealed;
@@ -248,9 +259,13 @@ static int table(struct zstd_scan *s, uint32_t size, struct vma_error *err)
 	case ZSTD_TABLE_CUT:
 		return lose_rest(s, begin, VMA_LOSS_UNKNOWN, TRUNCATED, err);
 	case ZSTD_TABLE_DIFFERS:
+		table_done(s, size);
 		return lose(s, begin, 0, differs);
+	case ZSTD_TABLE_FITS:
+		table_done(s, size);
+		return 0;
 	default:
-		return ret < 0 ? ret : 0;
+		return ret;
 	}
 }
 
@@ -315,6 +330,29 @@ static int skippable(struct zstd_scan *s, size_t have, struct vma_error *err)
 
 /* ---- frames ----------------------------------------------------------- */
 
+/*
+ * Whoever enters the file in the middle believes the table that the file's last bytes show,
+ * whatever frame they are in. So it is one that was compared, or else it could lead to other
+ * data than what was read here.
+ */
+static int at_end(struct zstd_scan *s)
+{
+	bool table = zstd_le32(s->in->tail) == ZSTD_SEEK_MAGIC;
+	uint64_t end = s->in->skipped;
+
+	if (table) {
+		s->hold = zstd_queue_pending(s->queue);
+		if (s->hold)
+			return 0;
+	}
+	s->ended = true;
+	if (table && !s->queue->lossy && s->judged != end)
+		return lose(s, end, 0, differs);
+	if (!s->seen.sealed || s->closed)
+		return 0;
+	return lose(s, end, VMA_LOSS_UNKNOWN, "truncated: the end of the zstd file is missing");
+}
+
 int zstd_scan_next(struct zstd_scan *s, struct vma_error *err)
 {
 	ssize_t have = input_peek(s->in, LOOK, err);
@@ -323,12 +361,8 @@ int zstd_scan_next(struct zstd_scan *s, struct vma_error *err)
 
 	if (have < 0)
 		return have;
-	if (!have) {
-		s->ended = true;
-		if (!s->seen.sealed || s->closed)
-			return 0;
-		return lose(s, begin, VMA_LOSS_UNKNOWN, "truncated: the end of the zstd file is missing");
-	}
+	if (!have)
+		return at_end(s);
 	if (s->closed)
 		return lose_rest(s, begin, 0, "damaged: bytes behind the end of the zstd file", err);
 	p = input_at(s->in);

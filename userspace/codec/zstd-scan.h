@@ -25,6 +25,7 @@ struct zstd_scan {
 	bool ended;
 	bool hold;			/* a seek table is next: first all frames before it */
 	bool closed;			/* a file with seals had its end */
+	uint64_t judged;		/* up to here a seek table was compared, or damage told */
 	bool stream;			/* at a frame for the caller, who resets it */
 };
 
