@@ -198,6 +198,69 @@ static void table_of_others(void **state)
 	free(p);
 }
 
+/* What comes out of a file in spite of its damage. */
+static struct memory salvage(struct memory *m, unsigned int *losses)
+{
+	struct memory out = { .fail_read_at = -1 };
+	struct vma_error err = { "" };
+	static uint8_t buf[65536];
+	struct vma_loss loss;
+	struct decoder *d;
+	ssize_t n;
+
+	*losses = 0;
+	m->pos = 0;
+	assert_int_equal(decoder_new(&d, memory_read, m, &err), 0);
+	decoder_go_on(d);
+	do {
+		n = decoder_read(d, buf, sizeof(buf), &err);
+		if (n > 0)
+			append(&out, buf, n);
+		while (decoder_loss(d, &loss))
+			n = ++*losses;
+	} while (n > 0);
+	decoder_free(d);
+	return out;
+}
+
+/* Frames that do not tell their size are decompressed one after another, the next one anew. */
+static void behind_a_stream(void **state)
+{
+	enum { FRAMES = 6, BAD = 2 };
+	size_t len = 100000;
+	uint8_t *p = sample(len);
+	struct memory frame = { .fail_read_at = -1 };
+	ZSTD_CCtx *zstd = ZSTD_createCCtx();
+
+	(void)state;
+	frame.p = malloc(ZSTD_compressBound(len));
+	assert_non_null(frame.p);
+	ZSTD_CCtx_setParameter(zstd, ZSTD_c_contentSizeFlag, 0);
+	ZSTD_CCtx_setParameter(zstd, ZSTD_c_checksumFlag, 1);
+	frame.len = ZSTD_compress2(zstd, frame.p, ZSTD_compressBound(len), p, len);
+	assert_false(ZSTD_isError(frame.len));
+	/* In its header's block, in the middle, in the checksum. */
+	for (int i = 0; i < 3; i++) {
+		size_t at[] = { 8, frame.len / 2, frame.len - 2 };
+		struct memory m = { .fail_read_at = -1 }, out;
+		unsigned int losses;
+
+		for (int k = 0; k < FRAMES; k++)
+			append(&m, frame.p, frame.len);
+		m.p[BAD * frame.len + at[i]] ^= 0x40;
+		out = salvage(&m, &losses);
+		assert_int_equal(losses, 1);
+		assert_in_range(out.len, (FRAMES - 1) * len, FRAMES * len);
+		for (int k = 0; k < FRAMES - 1 - BAD; k++)
+			assert_memory_equal(out.p + out.len - (k + 1) * len, p, len);
+		free(out.p);
+		free(m.p);
+	}
+	ZSTD_freeCCtx(zstd);
+	free(frame.p);
+	free(p);
+}
+
 /* Every bit; without its magic number it is taken for an archive that is not compressed. */
 static void every_bit(void **state)
 {
@@ -245,6 +308,7 @@ int main(void)
 		cmocka_unit_test(truncated),
 		cmocka_unit_test(damaged),
 		cmocka_unit_test(table_of_others),
+		cmocka_unit_test(behind_a_stream),
 	};
 
 	return cmocka_run_group_tests_name("codec-damage", tests, NULL, NULL);

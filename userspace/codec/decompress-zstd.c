@@ -48,6 +48,8 @@ static int start_stream(struct zstd *z, struct vma_error *err)
 		if (ZSTD_isError(ret))
 			return vma_fail(err, -EINVAL, "zstd: %s", ZSTD_getErrorName(ret));
 	}
+	/* After an error it would stay within the damaged frame. */
+	ZSTD_DCtx_reset(z->stream, ZSTD_reset_session_only);
 	z->stream_at = z->scan.in->skipped;
 	z->stream_in = 0;
 	z->stream_out = 0;
