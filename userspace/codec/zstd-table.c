@@ -1,23 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "codec/zstd-table.h"
 
-#define HASH_START	0xcbf29ce484222325u
-#define HASH_FACTOR	0x100000001b3u
+#include <string.h>
 
 #define ENTRY		8u
 #define ENTRY_SUM	12u
 
-/* FNV-1a: tells one damaged table from a good one; nobody gains from forging it. */
-static uint64_t hash(uint64_t h, uint32_t v)
+static void hash(SHA2_CTX *h, uint32_t v)
 {
-	for (int i = 0; i < 4; i++)
-		h = (h ^ (v >> 8 * i & 0xff)) * HASH_FACTOR;
-	return h;
+	uint8_t p[4];
+
+	zstd_put_le32(p, v);
+	SHA256Update(h, p, sizeof(p));
+}
+
+/* Ends a; b can go on. */
+static bool same(SHA2_CTX *a, const SHA2_CTX *b)
+{
+	uint8_t one[SHA256_DIGEST_LENGTH], other[SHA256_DIGEST_LENGTH];
+	SHA2_CTX copy = *b;
+
+	SHA256Final(one, a);
+	SHA256Final(other, &copy);
+	return memcmp(one, other, sizeof(one)) == 0;
 }
 
 void zstd_seen_init(struct zstd_seen *s)
 {
-	*s = (struct zstd_seen){ .sizes_hash = HASH_START, .sums_hash = HASH_START };
+	*s = (struct zstd_seen){ 0 };
+	SHA256Init(&s->sizes);
+	SHA256Init(&s->sums);
 }
 
 void zstd_seen_add(struct zstd_seen *s, uint64_t packed, uint64_t content, const uint8_t *sum)
@@ -25,9 +37,10 @@ void zstd_seen_add(struct zstd_seen *s, uint64_t packed, uint64_t content, const
 	s->nr++;
 	if (packed > UINT32_MAX || content > UINT32_MAX)
 		s->too_large = true;
-	s->sizes_hash = hash(hash(s->sizes_hash, packed), content);
+	hash(&s->sizes, packed);
+	hash(&s->sizes, content);
 	if (sum)
-		s->sums_hash = hash(s->sums_hash, zstd_le32(sum));
+		hash(&s->sums, zstd_le32(sum));
 	else
 		s->no_sums = true;
 }
@@ -53,12 +66,14 @@ unsigned int zstd_table_entry(const struct zstd_seen *s, uint32_t size)
 int zstd_table_check(const struct zstd_seen *s, struct input *in, unsigned int entry,
 		     struct vma_error *err)
 {
-	uint64_t sizes = HASH_START, sums = HASH_START;
+	SHA2_CTX sizes, sums;
 	uint8_t flags = s->sealed ? 0xff : ZSTD_SEEK_CHECKSUMS | ZSTD_SEEK_RESERVED;
 	const uint8_t *p;
 	ssize_t have;
 	bool fits;
 
+	SHA256Init(&sizes);
+	SHA256Init(&sums);
 	for (uint64_t i = 0; i < s->nr; i++) {
 		have = input_peek(in, entry, err);
 		if (have < 0)
@@ -66,9 +81,9 @@ int zstd_table_check(const struct zstd_seen *s, struct input *in, unsigned int e
 		if (have < (ssize_t)entry)
 			return ZSTD_TABLE_CUT;
 		p = input_at(in);
-		sizes = hash(hash(sizes, zstd_le32(p)), zstd_le32(p + 4));
+		SHA256Update(&sizes, p, ENTRY);
 		if (entry == ENTRY_SUM)
-			sums = hash(sums, zstd_le32(p + 8));
+			SHA256Update(&sums, p + ENTRY, ENTRY_SUM - ENTRY);
 		input_skip(in, entry);
 	}
 	have = input_peek(in, ZSTD_SEEK_FOOTER, err);
@@ -77,8 +92,8 @@ int zstd_table_check(const struct zstd_seen *s, struct input *in, unsigned int e
 	if (have < (ssize_t)ZSTD_SEEK_FOOTER)
 		return ZSTD_TABLE_CUT;
 	p = input_at(in);
-	fits = sizes == s->sizes_hash &&
-	       (entry == ENTRY || s->no_sums || sums == s->sums_hash) &&
+	fits = same(&sizes, &s->sizes) &&
+	       (entry == ENTRY || s->no_sums || same(&sums, &s->sums)) &&
 	       zstd_le32(p) == s->nr &&
 	       (p[4] & flags) == (entry == ENTRY_SUM ? ZSTD_SEEK_CHECKSUMS : 0) &&
 	       zstd_le32(p + 5) == ZSTD_SEEK_MAGIC;

@@ -3,10 +3,13 @@
  * zstd-table: a seek table compared with the frames that were really there, so that it
  * is never wrong in an archive that was read without complaint.
  *
- * It takes no memory per frame: what was seen and what the table says are hashed.
+ * It takes no memory per frame: what was seen and what the table says are hashed, so that
+ * nobody can make two that differ and are taken for the same.
  */
 #ifndef CODEC_ZSTD_TABLE_H
 #define CODEC_ZSTD_TABLE_H
+
+#include <sha2.h>
 
 #include "codec/input.h"
 #include "codec/zstd-frame.h"
@@ -14,7 +17,7 @@
 struct zstd_seen {
 	bool sealed;		/* the table is ours: every bit of it is known */
 	uint64_t nr;
-	uint64_t sizes_hash, sums_hash;
+	SHA2_CTX sizes, sums;	/* SHA-256 of the table's fields, as they should be */
 	bool no_sums;		/* a frame had no checksum, or it was not looked at */
 	bool too_large;		/* one does not fit into a seek table */
 };
