@@ -16,7 +16,15 @@
 
 #include "libvma/text.h"
 
-#define BUCKETS		1024u
+/*
+ * A bucket, 8 bytes, for each 4 KiB of the limit, 512 KiB of them at most: up to 256 MiB there
+ * are 30 entries in a bucket if they are as small as they can be, 140 bytes.
+ */
+#define BUCKET_SHARE	4096u
+#define BUCKETS_MAX	65536u
+
+/* What malloc() adds to two blocks at most: 8 bytes, rounded up to 16, of at least 32. */
+#define MALLOC_ROOM	64u
 
 struct cached {
 	LIST_ENTRY(cached) same_bucket;
@@ -33,21 +41,30 @@ struct frame_cache {
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed;		/* a frame is ready, gone or unused */
-	size_t used;			/* bytes of all entries */
-	LIST_HEAD(bucket, cached) buckets[BUCKETS];
+	size_t used;			/* bytes of all entries, see room_of() */
 	TAILQ_HEAD(, cached) by_use;
+	size_t nr_buckets;
+	LIST_HEAD(bucket, cached) buckets[];
 };
+
+/* The memory of an entry: frames of a few bytes must not be kept without bound. */
+static size_t room_of(uint32_t size)
+{
+	return size + sizeof(struct cached) + MALLOC_ROOM;
+}
 
 int frame_cache_new(struct frame_cache **out, size_t limit, struct vma_error *err)
 {
-	struct frame_cache *c = calloc(1, sizeof(*c));
+	size_t nr = limit / BUCKET_SHARE < BUCKETS_MAX ? limit / BUCKET_SHARE + 1 : BUCKETS_MAX;
+	struct frame_cache *c = calloc(1, sizeof(*c) + nr * sizeof(c->buckets[0]));
 
 	if (!c)
 		return vma_fail(err, -ENOMEM, "out of memory");
 	c->limit = limit;
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_cond_init(&c->changed, NULL);
-	for (unsigned int i = 0; i < BUCKETS; i++)
+	c->nr_buckets = nr;
+	for (size_t i = 0; i < nr; i++)
 		LIST_INIT(&c->buckets[i]);
 	TAILQ_INIT(&c->by_use);
 	*out = c;
@@ -58,7 +75,7 @@ static void drop(struct frame_cache *c, struct cached *e)
 {
 	LIST_REMOVE(e, same_bucket);
 	TAILQ_REMOVE(&c->by_use, e, by_use);
-	c->used -= e->size;
+	c->used -= room_of(e->size);
 	free(e->data);
 	free(e);
 }
@@ -82,14 +99,14 @@ static struct cached *find(struct frame_cache *c, uint64_t number)
 {
 	struct cached *e;
 
-	LIST_FOREACH(e, &c->buckets[number % BUCKETS], same_bucket)
+	LIST_FOREACH(e, &c->buckets[number % c->nr_buckets], same_bucket)
 		if (e->number == number)
 			return e;
 	return NULL;
 }
 
-/* Whether there is room for so many bytes now. */
-static bool make_room(struct frame_cache *c, uint32_t size)
+/* Whether there is room for so many bytes of memory now. */
+static bool make_room(struct frame_cache *c, size_t size)
 {
 	struct cached *e, *next;
 
@@ -116,8 +133,8 @@ static struct cached *insert(struct frame_cache *c, uint64_t number, uint32_t si
 	e->number = number;
 	e->size = size;
 	e->users = 1;
-	c->used += size;
-	LIST_INSERT_HEAD(&c->buckets[number % BUCKETS], e, same_bucket);
+	c->used += room_of(size);
+	LIST_INSERT_HEAD(&c->buckets[number % c->nr_buckets], e, same_bucket);
 	TAILQ_INSERT_TAIL(&c->by_use, e, by_use);
 	return e;
 }
@@ -154,7 +171,7 @@ static int get(struct frame_cache *c, uint64_t number, uint32_t size, frame_fill
 			*out = e;
 			return 0;
 		}
-		if (!e && make_room(c, size))
+		if (!e && make_room(c, room_of(size)))
 			break;
 		pthread_cond_wait(&c->changed, &c->lock);
 	}

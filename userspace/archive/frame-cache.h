@@ -15,7 +15,7 @@
 struct frame_cache;
 struct cached;
 
-/* limit: bytes of content. */
+/* limit: bytes of content, and of what it takes to keep that. */
 int frame_cache_new(struct frame_cache **c, size_t limit, struct vma_error *err);
 /* No thread holds anything any more. */
 void frame_cache_free(struct frame_cache *c);
