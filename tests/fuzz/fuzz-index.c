@@ -15,7 +15,7 @@
 
 #define DISK		(1100u * VMA_CLUSTER_SIZE - 512)
 #define PLACES		2u			/* pages of the first device */
-#define EXTENTS		5u
+#define EXTENTS		19u			/* enough for all clusters */
 #define DIRECTORY	(2 * IDX_D_SIZE + (PLACES + 1) * IDX_PLACE_SIZE + IDX_T_SIZE)
 #define TABLE		(EXTENTS * IDX_TABLE_BLOCKS)
 

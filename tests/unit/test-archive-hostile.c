@@ -272,6 +272,61 @@ static void huge_claims(void **state)
 	built_free(&b);
 }
 
+/*
+ * An index whose directory is larger than it can be, a hole in the file: refused before memory is
+ * taken for it, for then its sum, which is wrong as well, would be what is complained of.
+ */
+static void huge_directory(void **state)
+{
+	static const struct {
+		uint64_t device;		/* its size */
+		uint64_t extents, directory;	/* as the index says */
+		const char *words;
+	} cases[] = {
+		{ CLUSTER, 1, 48 + (64 << 20), "its directory has a wrong size" },
+		{ CLUSTER, 1, 0, "its directory has a wrong size" },
+		{ CLUSTER, 3, 40 + 16, "more extents than the archive has room for" },
+		{ CLUSTER, 4096ull << 20, 40 + (16 << 20), "more extents than the archive has" },
+		{ CLUSTER, UINT64_MAX, 40, "more extents than the archive has room for" },
+		{ 1ull << 46, 1, 32 + (8 << 20) + 16, "too few extents for the clusters" },
+		{ 60ull * CLUSTER, 1, 40 + 16, "too few extents for the clusters" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct file f, x = { .fd = memfd_create("test", 0) };
+		struct archive_options o = { .index = x.path };
+		uint8_t begin[16] = "VMAINDEX\0\0\0\2", end[INDEX_END] = "VMAINDEX\0\0\0\2\0\0\4";
+		uint64_t end_at = sizeof(begin) + cases[i].directory;
+		struct vma_error err = { "" };
+		struct archive *a;
+		struct built b;
+
+		build_header(&b, 512);
+		build_device(&b, 1, "d", cases[i].device);
+		seal_header(&b);
+		build_zero_cluster(&b, 1, 0);
+		f = file_of(b.p, b.len);
+		memcpy(end + 16, b.p + 8, 16);
+		put(end + 32, b.len, 8);
+		put(end + 40, b.len, 8);
+		put(end + 48, cases[i].extents, 8);
+		put(end + 56, sizeof(begin), 8);
+		put(end + 64, cases[i].directory, 8);
+		put(end + 72, 1, 4);
+		sha(end, 120, end + 120);
+		snprintf(x.path, sizeof(x.path), "/proc/self/fd/%d", x.fd);
+		assert_int_equal(pwrite(x.fd, begin, sizeof(begin), 0), sizeof(begin));
+		assert_int_equal(pwrite(x.fd, end, sizeof(end), end_at), sizeof(end));
+		assert_int_equal(archive_open(&a, f.path, &o, &err), -EBADMSG);
+		if (!strstr(err.text, cases[i].words))
+			fail_msg("case %zu: \"%s\" lacks \"%s\"", i, err.text, cases[i].words);
+		close(x.fd);
+		close(f.fd);
+		built_free(&b);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -280,6 +335,7 @@ int main(void)
 		cmocka_unit_test(hostile_page),
 		cmocka_unit_test(hostile_table),
 		cmocka_unit_test(huge_claims),
+		cmocka_unit_test(huge_directory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The directory is in memory: 8 bytes for each 64 MiB of a device, and never more than
- * the index file has. Pages are cached under the lock; nothing else changes.
+ * the archive has use for. Pages are cached under the lock; nothing else changes.
  */
 #include "archive/index.h"
 
@@ -59,6 +59,11 @@ struct index {
 
 /* ---- opening ---------------------------------------------------------- */
 
+static uint64_t pages_of(const struct vma_device *dev)
+{
+	return (dev->nr_clusters + IDX_PAGE_CLUSTERS - 1) / IDX_PAGE_CLUSTERS;
+}
+
 static void sha256(const void *p, size_t len, uint8_t sum[IDX_SUM_SIZE])
 {
 	SHA2_CTX ctx;
@@ -80,6 +85,29 @@ static int check_begin(const uint8_t *begin, struct vma_error *err)
 				" is not supported, only version %u is; \"vmactl index\" replaces it",
 				version, IDX_VERSION);
 	return 0;
+}
+
+/*
+ * How large the directory is follows from the devices and the number of extents, which must be
+ * so many as the archive has room for, and enough for all clusters. So the memory for it is
+ * bounded by the archive, not by what an index claims.
+ */
+static int check_directory_size(const struct index *x, uint64_t size, struct vma_error *err)
+{
+	uint64_t room = x->stream_size - x->header->header_size, clusters = 0, right = 0;
+
+	if (x->stream_size < x->header->header_size || x->extents > room / VMA_EXTENT_HEADER)
+		return index_damaged("more extents than the archive has room for", err);
+	for (unsigned int i = 1; i <= VMA_MAX_DEVICES; i++) {
+		if (!x->header->devices[i].name)
+			continue;
+		clusters += x->header->devices[i].nr_clusters;
+		right += IDX_D_SIZE + IDX_PLACE_SIZE * pages_of(&x->header->devices[i]);
+	}
+	if ((clusters + VMA_EXTENT_CLUSTERS - 1) / VMA_EXTENT_CLUSTERS > x->extents)
+		return index_damaged("too few extents for the clusters of the devices", err);
+	right += IDX_T_SIZE * ((x->extents + IDX_TABLE_EXTENTS - 1) / IDX_TABLE_EXTENTS);
+	return size == right ? 0 : index_damaged("its directory has a wrong size", err);
 }
 
 static int check_end(struct index *x, const uint8_t *end, uint64_t size,
@@ -110,7 +138,7 @@ static int check_end(struct index *x, const uint8_t *end, uint64_t size,
 	    wire_get_be64(end + IDX_E_DIRECTORY_SIZE) != size - IDX_E_SIZE - x->directory_at)
 		return index_damaged("its parts do not fit together", err);
 	x->directory_size = wire_get_be64(end + IDX_E_DIRECTORY_SIZE);
-	return 0;
+	return check_directory_size(x, x->directory_size, err);
 }
 
 /* A place is within the pages; how they lie there is not important. */
@@ -141,7 +169,7 @@ static int decode_device(struct index *x, unsigned int dev_id, size_t *pos, stru
 				vma_quote(dev->name));
 	d->totals.zero_clusters = wire_get_be64(p + IDX_D_ZERO);
 	d->totals.blocks = wire_get_be64(p + IDX_D_BLOCKS);
-	d->nr_pages = (dev->nr_clusters + IDX_PAGE_CLUSTERS - 1) / IDX_PAGE_CLUSTERS;
+	d->nr_pages = pages_of(dev);
 	d->places = p + IDX_D_SIZE;
 	if (d->nr_pages > (left - IDX_D_SIZE) / IDX_PLACE_SIZE)
 		return index_damaged("its directory is too short", err);
