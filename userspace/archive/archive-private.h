@@ -16,7 +16,7 @@ struct archive {
 	struct index *index;
 	enum archive_index index_state;
 	struct vma_error index_fault;
-	struct extent_reader *extents;	/* NULL: compressed, or without sums */
+	struct extent_reader *extents;	/* NULL: opened bare */
 };
 
 #endif /* ARCHIVE_PRIVATE_H */

@@ -169,8 +169,8 @@ static int open_any(struct archive **out, const char *path, const struct archive
 	ret = open_archive(a, path, cache, err);
 	if (!ret && o)
 		ret = find_index(a, path, o->index, err);
-	if (!ret && o && !stream_frames(a->stream) && index_summed(a->index))
-		ret = extent_reader_new(&a->extents, a->fd, a->header, a->index, cache, err);
+	if (!ret && o)
+		ret = extent_reader_new(&a->extents, a->stream, a->header, a->index, cache, err);
 	if (ret) {
 		archive_close(a);
 		return ret;

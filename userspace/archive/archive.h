@@ -59,8 +59,9 @@ enum archive_index archive_index_state(const struct archive *a);
 const char *archive_index_fault(const struct archive *a);
 
 /*
- * offset + len is within the device. Data of a bare archive's extents that have sums is
- * checked: -EBADMSG instead of any of it that is not proven.
+ * offset + len is within the device. Where the index says that data is, its extent must say so,
+ * too; data of a bare archive's extents that have sums is checked: -EBADMSG instead of any that is
+ * not proven. That there is no data is not checked: an index beside the archive is believed there.
  */
 int archive_read(struct archive *a, unsigned int dev_id, uint64_t offset, void *buf, size_t len,
 		 struct vma_error *err);

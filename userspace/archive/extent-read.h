@@ -1,26 +1,29 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * extent-read: clusters of an archive that is not compressed, proven by their extents' sums.
+ * extent-read: clusters held against their extents, whose headers say what is where: an
+ * index is not believed. In an archive that is not compressed, data is proven by sums, too.
  *
- * An extent is read as a whole, checked once, and kept in a cache for whoever wants more of
- * it. Nothing of one that is not right is given out: one sum is of all its data. For any
- * number of threads.
+ * An extent with a sum is read as a whole, checked once, and kept in a cache for whoever wants
+ * more of it. Nothing of one that is not right is given out: one sum is of all its data. Of others
+ * only the header is read. For any number of threads.
  */
 #ifndef ARCHIVE_EXTENT_READ_H
 #define ARCHIVE_EXTENT_READ_H
 
 #include "archive/index.h"
+#include "archive/stream.h"
 
 struct cached;
 struct extent_reader;
 
-/* fd, header and index outlive it. cache: bytes, see frame-cache.h. */
-int extent_reader_new(struct extent_reader **r, int fd, const struct vma_header *h,
-		      struct index *x, size_t cache, struct vma_error *err);
+/* stream, header and index outlive it. cache: bytes, see frame-cache.h. */
+int extent_reader_new(struct extent_reader **r, struct stream *stream,
+		      const struct vma_header *h, struct index *x, size_t cache,
+		      struct vma_error *err);
 void extent_reader_free(struct extent_reader *r);
 
 struct extent_cluster {
-	struct cached *held;	/* NULL: the extent has no sum, and nothing was read */
+	struct cached *held;	/* NULL: the data is not checked here, and was not read */
 	const uint8_t *blocks;	/* those of the entry's mask, one behind the other */
 };
 
