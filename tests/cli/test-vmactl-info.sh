@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # "info" tells the same of an archive however it is stored and read, and tells it right.
 . "$(dirname "$0")/lib.sh"
-plan 31
+plan 37
 
 # told NAME FILTER WANT: what jq makes of the last output.
 told() {
@@ -84,4 +84,18 @@ head -c -4096 good.vma >cut.vma
 vmactl 3 "a truncated archive" info cut.vma
 stderr_has "is refused" truncated
 vmactl 3 "from standard input as well" info --json - <cut.vma
+
+# As the manual says: of an archive that is not compressed, only verify reads the data.
+make_archive data.vma <<-'END'
+	device 1 65536 d
+	sums
+	cluster 1 0 ffff 5a
+	poke 20000 ff
+END
+vmactl 0 "a damaged byte of data is not seen" info data.vma
+vmactl 3 "but from standard input" info - <data.vma
+vmactl 0 "an index is made nevertheless" index data.vma
+vmactl 3 "verify finds it" verify data.vma
+vmactl 3 "nor is it given out" cat data.vma --disk d
+stderr_has "but named" "disk d, offset 0"
 vmactl 2 "no archive" info

@@ -2,9 +2,9 @@
 /*
  * vmactl info: everything about an archive.
  *
- * An index knows all of it at once. Without one all of the archive is looked at, which
- * checks it as far as verify does; what cannot be entered in the middle is read from its
- * beginning, standard input too.
+ * An index knows all of it at once. Without one it is made, which checks headers and frames of
+ * zstd, but not, as verify does, the data of an archive that is not compressed. What cannot be
+ * entered in the middle is read from its beginning, standard input too, and checked as by verify.
  */
 #include <errno.h>
 #include <getopt.h>
