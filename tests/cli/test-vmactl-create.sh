@@ -3,7 +3,7 @@
 # "create" archives images as they are, under every compression, and its archives are good
 # for others: the tests' own reader, and the decompressors themselves.
 . "$(dirname "$0")/lib.sh"
-plan 91
+plan 97
 
 oracle() {
 	python3 "$CLI_DIR/../oracle/vmaread.py" "$@" >"$OUT" 2>"$ERR"
@@ -106,7 +106,37 @@ vmactl 0 "which gets all of it" verify from-command
 vmactl 1 "a command that fails" create "exec:cat >/dev/null; exit 3" x=dense
 stderr_has "is told" "exit status 3"
 vmactl 1 "one that reads nothing" create "exec:exit 0" x=dense y=sparse
-rm -f from-* fifo
+rm -f from-*
+
+# A FIFO is waited for once all images were looked at: then one is cut.
+is_open() {
+	local i
+
+	for ((i = 0; i < 300; i++)); do
+		! find "/proc/$1/fd" -lname "$PWD/$2" 2>/dev/null | grep -q . || return 0
+		sleep 0.1
+	done
+	return 1
+}
+
+shrunk() {
+	local status=0 pid
+
+	cp dense shrinks
+	"$VMACTL" create fifo x=shrinks y=sparse >"$OUT" 2>"$ERR" &
+	pid=$!
+	is_open $pid sparse || return 1
+	truncate -s "$1" shrinks
+	cat fifo >from-fifo || return 1
+	wait $pid || status=$?
+	test $status -eq 1
+}
+
+for size in 1048576 100 0; do
+	check "an image that shrinks to $size bytes is a failure" shrunk $size
+	stderr_has "which is told" "shrinks: it ends at byte $size and had 4211200 when"
+done
+rm -f from-* fifo shrinks
 
 # --- refusals: nothing is left ---
 

@@ -141,6 +141,13 @@ int source_check_apart(const struct source *s, int fd, struct vma_error *err)
 
 /* ---- reading ---------------------------------------------------------- */
 
+/* It became shorter. */
+static int ended(const struct source *s, uint64_t at, struct vma_error *err)
+{
+	return vma_fail(err, -EIO, "cannot read %s: it ends at byte %" PRIu64 " and had %" PRIu64
+			" when it was opened", s->path, at, s->bytes);
+}
+
 /* Fills len bytes, of which some may lie past the end: they become zeroes. */
 static int read_data(const struct source *s, uint64_t offset, size_t len, uint8_t *buf,
 		     struct vma_error *err)
@@ -163,9 +170,7 @@ static int read_data(const struct source *s, uint64_t offset, size_t len, uint8_
 			return vma_fail(err, -EIO, "cannot read %s at byte %" PRIu64 ": %s",
 					s->path, offset + done, strerror(errno));
 		if (!n)
-			return vma_fail(err, -EIO, "cannot read %s: it ends at byte %" PRIu64
-					" and had %" PRIu64 " when it was opened", s->path,
-					offset + done, s->bytes);
+			return ended(s, offset + done, err);
 		done += n;
 	}
 	if (wanted < len)
@@ -173,33 +178,42 @@ static int read_data(const struct source *s, uint64_t offset, size_t len, uint8_
 	return 0;
 }
 
-/* Where data begins at or after offset, and where it ends; false: there is none up to end. */
-static bool next_data(const struct source *s, uint64_t offset, uint64_t end, uint64_t *from,
-		      uint64_t *to)
+/*
+ * Where data begins at or after offset, and where it ends: 1; 0: there is none up to end.
+ * A file has no data behind its end, either: where that was is looked at then.
+ */
+static int next_data(const struct source *s, uint64_t offset, uint64_t end, uint64_t *from,
+		     uint64_t *to, struct vma_error *err)
 {
 	off_t data, hole;
+	struct stat st;
 
 	*from = offset;
 	*to = end;
 	if (!s->holes)
-		return true;
+		return 1;
 	data = lseek(s->fd, offset, SEEK_DATA);
-	if (data < 0)
-		return errno != ENXIO;
-	if ((uint64_t)data >= end)
-		return false;
+	if (data < 0 && errno != ENXIO)
+		return 1;
+	if (data < 0 && fstat(s->fd, &st) != 0)
+		return vma_fail(err, -errno, "cannot look at %s: %s", s->path, strerror(errno));
+	if (data < 0 && (uint64_t)st.st_size < s->bytes)
+		return ended(s, st.st_size, err);
+	if (data < 0 || (uint64_t)data >= end)
+		return 0;
 	hole = lseek(s->fd, data, SEEK_HOLE);
 	*from = data;
 	if (hole > data && (uint64_t)hole < end)
 		*to = hole;
-	return true;
+	return 1;
 }
 
 bool source_is_hole(const struct source *s, uint64_t offset, size_t len)
 {
 	uint64_t from, to;
 
-	return !next_data(s, offset, offset + len, &from, &to);
+	/* Who reads it is told what is wrong. */
+	return next_data(s, offset, offset + len, &from, &to, NULL) == 0;
 }
 
 int source_read(const struct source *s, uint64_t offset, size_t len, uint8_t *buf, bool *there,
@@ -207,20 +221,27 @@ int source_read(const struct source *s, uint64_t offset, size_t len, uint8_t *bu
 {
 	uint64_t end = offset + len, at = offset, from, to;
 	size_t clusters = (len + VMA_CLUSTER_SIZE - 1) / VMA_CLUSTER_SIZE;
-	int ret = 0;
+	int ret;
 
 	memset(there, 0, clusters * sizeof(*there));
-	while (at < end && !ret && next_data(s, at, end, &from, &to)) {
-		uint64_t first = (from - offset) / VMA_CLUSTER_SIZE;
-		uint64_t last = (to - offset - 1) / VMA_CLUSTER_SIZE;
-		size_t start = first * VMA_CLUSTER_SIZE;
+	while (at < end) {
+		uint64_t first, last;
+		size_t start;
 
+		ret = next_data(s, at, end, &from, &to, err);
+		if (ret <= 0)
+			return ret;
+		first = (from - offset) / VMA_CLUSTER_SIZE;
+		last = (to - offset - 1) / VMA_CLUSTER_SIZE;
+		start = first * VMA_CLUSTER_SIZE;
 		/* Whole clusters: the rest of the last one need not be looked at. */
 		ret = read_data(s, offset + start, (last - first + 1) * VMA_CLUSTER_SIZE,
 				buf + start, err);
+		if (ret)
+			return ret;
 		for (uint64_t i = first; i <= last; i++)
 			there[i] = true;
 		at = offset + (last + 1) * VMA_CLUSTER_SIZE;
 	}
-	return ret;
+	return 0;
 }
