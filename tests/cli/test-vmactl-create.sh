@@ -3,7 +3,7 @@
 # "create" archives images as they are, under every compression, and its archives are good
 # for others: the tests' own reader, and the decompressors themselves.
 . "$(dirname "$0")/lib.sh"
-plan 97
+plan 105
 
 oracle() {
 	python3 "$CLI_DIR/../oracle/vmaread.py" "$@" >"$OUT" 2>"$ERR"
@@ -136,7 +136,53 @@ for size in 1048576 100 0; do
 	check "an image that shrinks to $size bytes is a failure" shrunk $size
 	stderr_has "which is told" "shrinks: it ends at byte $size and had 4211200 when"
 done
-rm -f from-* fifo shrinks
+rm -f from-* fifo
+
+# interrupted STATUS COMMAND DO: the command, which has been given a part of the archive or all
+# of it, does not go on when it may: what was begun gets no name.  All that hold the FIFO
+# "alive" open belong to it.  DO is what happens once it waits for the gate.
+interrupted() {
+	local status=0 gone=0 pid reader i
+
+	rm -f gate alive part whole started
+	mkfifo gate alive
+	# More than is read ahead.
+	for i in {1..10}; do cat dense; done >shrinks
+	timeout 30 cat alive >"$OUT" &
+	reader=$!
+	exec 3<>gate
+	env --default-signal=QUIT "$VMACTL" create "exec:$2" x=shrinks 2>"$ERR" 3>&- 8>alive &
+	pid=$!
+	for ((i = 0; i < 300; i++)); do
+		[ ! -e started ] || break
+		sleep 0.1
+	done
+	[ -e started ] || echo "# never started"
+	eval "$3"
+	wait $pid || status=$?
+	echo go >&3
+	wait $reader || gone=$?
+	exec 3>&-
+	[ $status -eq "$1" ] || echo "# exit status $status instead of $1"
+	test $status -eq "$1" -a $gone -eq 0 -a ! -e whole
+}
+
+half='head -c 100000 >part; touch started; read -r go <gate; cat >>part; mv part whole'
+# shellcheck disable=SC2016
+{
+	check "a command is not left with half an archive" interrupted 5 "$half" 'kill $pid'
+	stderr_has "which is told" "exec:$half: interrupted by a signal"
+	check "nor a subshell of it" interrupted 5 "($half); :" 'kill $pid'
+	check "nor the end of a pipeline" interrupted 5 "cat | ($half)" 'kill $pid'
+	check "nor by SIGQUIT" interrupted 5 "cat | ($half)" 'kill -QUIT $pid'
+	check "nor one that is stopped" interrupted 5 "($half); :" \
+		'kill -STOP -- -$(pgrep -P $pid); kill $pid'
+	check "nor if an image shrinks" interrupted 1 "cat | ($half)" \
+		'truncate -s 0 shrinks; echo go >&3'
+	check "nor does one that has it all go on" interrupted 5 \
+		"(cat >part; touch started; read -r go <gate; mv part whole); :" 'kill $pid'
+}
+rm -f gate alive part whole started shrinks
 
 # --- refusals: nothing is left ---
 

@@ -3,13 +3,22 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdbool.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "libvma/text.h"
+
+/*
+ * How long a command may go on after SIGTERM: removing what it wrote takes seconds at most,
+ * and who pressed Ctrl-C waits for it.
+ */
+#define END_GRACE_MS	10000
 
 extern char **environ;
 
@@ -32,7 +41,9 @@ static int spawn(const char *command, int from, pid_t *child)
 	error = posix_spawnattr_init(&attributes);
 	if (!error) {
 		posix_spawnattr_setflags(&attributes,
-					 POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+					 POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
+					 POSIX_SPAWN_SETPGROUP);
+		posix_spawnattr_setpgroup(&attributes, 0);
 		posix_spawnattr_setsigmask(&attributes, &none);
 		posix_spawnattr_setsigdefault(&attributes, &ignored);
 		error = posix_spawn_file_actions_adddup2(&actions, from, STDIN_FILENO);
@@ -44,13 +55,35 @@ static int spawn(const char *command, int from, pid_t *child)
 	return error;
 }
 
+/*
+ * As a process group that is not the terminal's, it would be stopped when it asks there for a
+ * password, and this program wait for it without a word. Where these are ignored it gets an
+ * error instead; that is inherited.
+ */
+static int spawn_aside(const char *command, int from, pid_t *child)
+{
+	static const int signals[] = { SIGTTIN, SIGTTOU };
+	struct sigaction ignore = { .sa_handler = SIG_IGN }, old[2];
+	int error;
+
+	for (unsigned int i = 0; i < 2; i++)
+		sigaction(signals[i], &ignore, &old[i]);
+	error = spawn(command, from, child);
+	for (unsigned int i = 0; i < 2; i++)
+		sigaction(signals[i], &old[i], NULL);
+	return error;
+}
+
 int command_start(const char *command, pid_t *child, struct vma_error *err)
 {
 	int ends[2], error;
 
 	if (pipe2(ends, O_CLOEXEC) != 0)
 		return vma_fail(err, -errno, "cannot make a pipe: %s", strerror(errno));
-	error = spawn(command, ends[0], child);
+	/* The command's own end blocks as any other. */
+	error = fcntl(ends[1], F_SETFL, O_NONBLOCK) == 0 ? 0 : errno;
+	if (!error)
+		error = spawn_aside(command, ends[0], child);
 	close(ends[0]);
 	if (!error)
 		return ends[1];
@@ -58,14 +91,44 @@ int command_start(const char *command, pid_t *child, struct vma_error *err)
 	return vma_fail(err, -error, "cannot start /bin/sh: %s", strerror(error));
 }
 
-int command_wait(pid_t child, const char *command, struct vma_error *err)
+/* Whether it ended: not if stop_fd could be read first, or not in time (-1: that is no matter). */
+static bool wait_end(pid_t child, int stop_fd, int timeout_ms)
 {
-	int status;
+	struct pollfd p[] = {
+		{ .fd = pidfd_open(child, 0), .events = POLLIN },
+		{ .fd = stop_fd, .events = POLLIN },
+	};
+	int n;
 
-	while (waitpid(child, &status, 0) < 0)
+	/* Nothing to look at: then waitpid() has to do. */
+	if (p[0].fd < 0)
+		return true;
+	do
+		n = poll(p, 2, timeout_ms);
+	while (n < 0 && errno == EINTR);
+	close(p[0].fd);
+	return n < 0 || p[0].revents;
+}
+
+static int reap(pid_t child, int *status)
+{
+	while (waitpid(child, status, 0) < 0)
 		if (errno != EINTR)
-			return vma_fail(err, -errno, "cannot wait for the command: %s",
-					strerror(errno));
+			return -errno;
+	return 0;
+}
+
+int command_wait(pid_t child, const char *command, int stop_fd, struct vma_error *err)
+{
+	int status, ret;
+
+	if (!wait_end(child, stop_fd, -1)) {
+		command_end(child, -1);
+		return vma_fail(err, -EINTR, "interrupted by a signal");
+	}
+	ret = reap(child, &status);
+	if (ret)
+		return vma_fail(err, ret, "cannot wait for the command: %s", strerror(-ret));
 	if (WIFSIGNALED(status))
 		return vma_fail(err, -EIO, "the command \"%s\" was killed by signal %d", command,
 				WTERMSIG(status));
@@ -75,7 +138,20 @@ int command_wait(pid_t child, const char *command, struct vma_error *err)
 	return 0;
 }
 
-void command_kill(pid_t child)
+/*
+ * All of it, and before the descriptor is closed: subshells and the members of a pipeline would
+ * take what they got for everything. They find the signal before they find the end.
+ */
+void command_end(pid_t child, int fd)
 {
-	kill(child, SIGTERM);
+	int status;
+
+	kill(-child, SIGTERM);
+	/* One that is stopped finds it only then. */
+	kill(-child, SIGCONT);
+	if (fd >= 0)
+		close(fd);
+	if (!wait_end(child, -1, END_GRACE_MS))
+		kill(-child, SIGKILL);
+	reap(child, &status);
 }

@@ -11,13 +11,20 @@
 
 #include "libvma/vma.h"
 
-/* Returns the file descriptor to write to. */
+/*
+ * Returns the file descriptor to write to, which is non-blocking. What the command starts is
+ * in a process group of its own, so that all of it can be ended, and only it. At the terminal
+ * it can't ask therefore: it fails there.
+ */
 int command_start(const char *command, pid_t *child, struct vma_error *err);
 
-/* Waits for its end, the descriptor being closed: -EIO unless it exits with 0. */
-int command_wait(pid_t child, const char *command, struct vma_error *err);
+/*
+ * Waits for its end, the descriptor being closed: -EIO unless it exits with 0. -EINTR if
+ * stop_fd (-1: none) could be read before that: then it was ended.
+ */
+int command_wait(pid_t child, const char *command, int stop_fd, struct vma_error *err);
 
-/* Before the descriptor is closed: or it would take what it got for everything. */
-void command_kill(pid_t child);
+/* Ends it and closes the descriptor (-1: closed before), in this order: see the code. */
+void command_end(pid_t child, int fd);
 
 #endif /* OUTPUT_COMMAND_H */

@@ -30,6 +30,7 @@ struct output {
 	int dir;		/* their directory; -1: a stream */
 	int fd;
 	pid_t child;		/* the command that reads fd; 0: none */
+	int stop_fd;		/* output_stop_at(); -1: none */
 	uint64_t bytes;
 	bool busy;		/* output_keep_disk_busy() */
 	uint64_t written_out;	/* bytes that the kernel was told to write to disk */
@@ -137,6 +138,7 @@ int output_open(struct output **out, const char *path, struct vma_error *err)
 		return vma_fail(err, -ENOMEM, "out of memory");
 	o->dir = -1;
 	o->fd = -1;
+	o->stop_fd = -1;
 	ret = strcmp(path, "-") == 0 ? open_stdout(o, err) : open_file(o, path, err);
 	if (ret) {
 		output_free(o);
@@ -192,6 +194,8 @@ static int write_failure(const struct output *o, int error, struct vma_error *er
 		return vma_fail(err, -error,
 				"cannot write %s: a file may not grow beyond %" PRIu64 " bytes here",
 				o->path, o->bytes);
+	case EINTR:
+		return vma_fail(err, -error, "interrupted by a signal");
 	case EPIPE:
 		return vma_fail(err, -error,
 				"cannot write %s: the reader went away after %" PRIu64 " bytes",
@@ -201,15 +205,21 @@ static int write_failure(const struct output *o, int error, struct vma_error *er
 	}
 }
 
-/* Standard output may have been set to O_NONBLOCK by whoever shares it. */
-static int wait_writable(int fd)
+/*
+ * A command's pipe is O_NONBLOCK; standard output may have been set so by whoever shares it.
+ * -EINTR: told to stop.
+ */
+static int wait_writable(const struct output *o)
 {
-	struct pollfd p = { .fd = fd, .events = POLLOUT };
+	struct pollfd p[] = {
+		{ .fd = o->fd, .events = POLLOUT },
+		{ .fd = o->stop_fd, .events = POLLIN },
+	};
 
-	while (poll(&p, 1, -1) < 0)
+	while (poll(p, 2, -1) < 0)
 		if (errno != EINTR)
 			return -errno;
-	return 0;
+	return p[1].revents ? -EINTR : 0;
 }
 
 /* Drops the first bytes of the batch; returns how many iovecs are done. */
@@ -243,7 +253,7 @@ static int write_batch(struct output *o, struct iovec *iov, int iovcnt, struct v
 		if (ret == -EINTR)
 			continue;
 		if (ret == -EAGAIN)
-			ret = wait_writable(o->fd);
+			ret = wait_writable(o);
 		if (ret)
 			return write_failure(o, -ret, err);
 	}
@@ -344,7 +354,7 @@ static int commit_file(struct output *o, struct vma_error *err)
 
 #define EXEC_PREFIX	"exec:"
 
-static bool is_command(const char *path)
+bool output_is_command(const char *path)
 {
 	return strncmp(path, EXEC_PREFIX, strlen(EXEC_PREFIX)) == 0;
 }
@@ -358,7 +368,7 @@ static bool is_fifo(const char *path)
 
 bool output_is_stream(const char *path)
 {
-	return strcmp(path, "-") == 0 || is_command(path) || is_fifo(path);
+	return strcmp(path, "-") == 0 || output_is_command(path) || is_fifo(path);
 }
 
 static int open_stream(struct output *o, const char *path, struct vma_error *err)
@@ -366,7 +376,7 @@ static int open_stream(struct output *o, const char *path, struct vma_error *err
 	o->path = strdup(path);
 	if (!o->path)
 		return vma_fail(err, -ENOMEM, "out of memory");
-	if (is_command(path)) {
+	if (output_is_command(path)) {
 		o->fd = command_start(path + strlen(EXEC_PREFIX), &o->child, err);
 		return o->fd < 0 ? o->fd : 0;
 	}
@@ -381,13 +391,14 @@ int output_open_stream(struct output **out, const char *path, struct vma_error *
 	struct output *o;
 	int ret;
 
-	if (!is_command(path) && !is_fifo(path))
+	if (!output_is_command(path) && !is_fifo(path))
 		return output_open(out, path, err);
 	o = calloc(1, sizeof(*o));
 	if (!o)
 		return vma_fail(err, -ENOMEM, "out of memory");
 	o->dir = -1;
 	o->fd = -1;
+	o->stop_fd = -1;
 	ret = open_stream(o, path, err);
 	if (ret) {
 		output_free(o);
@@ -395,6 +406,12 @@ int output_open_stream(struct output **out, const char *path, struct vma_error *
 	}
 	*out = o;
 	return 0;
+}
+
+void output_stop_at(struct output *o, int stop_fd)
+{
+	if (o->child)
+		o->stop_fd = stop_fd;
 }
 
 static int commit_stream(struct output *o, struct vma_error *err)
@@ -409,7 +426,8 @@ static int commit_stream(struct output *o, struct vma_error *err)
 	if (o->child) {
 		close(o->fd);
 		o->fd = -1;
-		ret = command_wait(o->child, o->path + strlen(EXEC_PREFIX), err);
+		ret = command_wait(o->child, o->path + strlen(EXEC_PREFIX), o->stop_fd,
+				   err);
 	}
 	output_free(o);
 	return ret;
@@ -443,12 +461,8 @@ void output_abort(struct output *o)
 	if (o->temporary && o->dir >= 0)
 		unlinkat(o->dir, o->temporary, 0);
 	if (o->child) {
-		struct vma_error ignored;
-
-		command_kill(o->child);
-		close(o->fd);
+		command_end(o->child, o->fd);
 		o->fd = -1;
-		command_wait(o->child, "", &ignored);
 	}
 	output_free(o);
 }

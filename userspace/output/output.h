@@ -28,8 +28,15 @@ int output_open(struct output **o, const char *path, struct vma_error *err);
  */
 int output_open_stream(struct output **o, const char *path, struct vma_error *err);
 
-/* Whether output_open_stream() would make no file. */
+/* Whether output_open_stream() would make no file; whether it would start a command. */
 bool output_is_stream(const char *path);
+bool output_is_command(const char *path);
+
+/*
+ * A command is not waited for any longer, for it to take more or to end, once stop_fd can be
+ * read: -EINTR.
+ */
+void output_stop_at(struct output *o, int stop_fd);
 
 /*
  * Removes temporary files of archives in the directory of path whose writers, on

@@ -284,17 +284,23 @@ static int open_all(struct create *c, struct vma_error *err)
 
 static int open_output(struct create *c, struct vma_error *err)
 {
+	bool command = output_is_command(c->archive);
 	int ret = 0;
 
-	/* A stream leaves nothing to be tidied up: signals may just end the program. */
-	if (!output_is_stream(c->archive)) {
-		c->stop_fd = stop_open(err);
+	/*
+	 * Other streams leave nothing to be tidied up: signals may just end the program. A
+	 * command would take that for the archive's end.
+	 */
+	if (command || !output_is_stream(c->archive)) {
+		c->stop_fd = stop_open(command, err);
 		if (c->stop_fd < 0)
 			return c->stop_fd;
 	}
 	ret = output_open_stream(&c->output, c->archive, err);
-	if (!ret)
+	if (!ret) {
+		output_stop_at(c->output, c->stop_fd);
 		output_keep_disk_busy(c->output);
+	}
 	for (unsigned int i = 0; i < c->nr_disks && !ret; i++)
 		ret = source_check_apart(c->disks[i].source, output_fd(c->output), err);
 	return ret;

@@ -137,7 +137,7 @@ static int extract(struct extract *x)
 	bool reading = true;
 	int stop_fd, ret, code = EXIT_OK;
 
-	stop_fd = stop_open(&err);
+	stop_fd = stop_open(false, &err);
 	ret = stop_fd < 0 ? stop_fd : open_archive(x, &in, &damage, stop_fd, &err);
 	if (!ret) {
 		reading = false;

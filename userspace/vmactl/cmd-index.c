@@ -18,7 +18,7 @@
 /* From here on it takes moments; signals wait, so that nothing half-written stays. */
 static int save(struct archive *a, const char *path, struct vma_error *err)
 {
-	int stop = stop_open(err);
+	int stop = stop_open(false, err);
 	struct output *o;
 	uint64_t bytes;
 	int ret;

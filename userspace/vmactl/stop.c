@@ -9,15 +9,17 @@
 
 #include "libvma/text.h"
 
-int stop_open(struct vma_error *err)
+int stop_open(bool quit_too, struct vma_error *err)
 {
-	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
 	struct sigaction now;
 	sigset_t set;
 	int fd;
 
 	sigemptyset(&set);
 	for (unsigned int i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+		if (signals[i] == SIGQUIT && !quit_too)
+			continue;
 		/* A blocked signal is kept even if it is ignored: nohup would be in vain. */
 		if (sigaction(signals[i], NULL, &now) == 0 && now.sa_handler == SIG_IGN)
 			continue;
