@@ -3,7 +3,7 @@
 # Called as "vma" it does what callers of that tool rely on: its commands, its lines, and a
 # FIFO that is asked where disks go once the configuration lies in the directory.
 . "$(dirname "$0")/lib.sh"
-plan 64
+plan 74
 
 ln -s "$VMACTL" vma
 VMACTL=$PWD/vma
@@ -164,7 +164,18 @@ refused "1048576 are needed" "a target that is too small" 'skip=drive-scsi0\n1:d
 truncate -s $((1048576 + 4194305)) small
 refused "at most 4194304 more" "one that is too large" 'skip=drive-scsi0\n1:drive-scsi1=small\n\n'
 refused "would both go" "two disks in one place" '1:drive-scsi0=t0\n1:drive-scsi1=./t0\n\n'
+ln -s t0 link
+ln t0 hard
+refused "would both go" "one of them by a symbolic link" '1:drive-scsi0=t0\n1:drive-scsi1=link\n\n'
+refused "would both go" "one of them by a hard link" '1:drive-scsi0=t0\n1:drive-scsi1=hard\n\n'
 check "no target was touched" cmp t0 before
+# As large as a disk, in what follows its last extent.
+cp a.vma.zst kept.zst
+truncate -s 1048576 a.vma.zst
+cp a.vma.zst before
+refused "is the archive" "the archive itself" 'skip=drive-scsi0\n1:drive-scsi1=a.vma.zst\n\n'
+check "which was not touched" cmp a.vma.zst before
+mv kept.zst a.vma.zst
 
 # --- damage in the middle ---
 

@@ -61,8 +61,8 @@ static const char *mapped_path(const struct extract *x, const char *name)
 }
 
 /*
- * Whether both paths are of one block device, or of one file in one directory, which
- * need not exist yet.
+ * Whether both paths are of one block device, of one file under whatever names, or of one
+ * name in one directory, where there need not be anything yet.
  */
 static bool same_place(const char *a, const char *b)
 {
@@ -72,9 +72,11 @@ static bool same_place(const char *a, const char *b)
 	struct stat st_a, st_b;
 	bool same;
 
-	if (stat(a, &st_a) == 0 && stat(b, &st_b) == 0 && S_ISBLK(st_a.st_mode) &&
-	    S_ISBLK(st_b.st_mode))
-		return st_a.st_rdev == st_b.st_rdev;
+	if (stat(a, &st_a) == 0 && stat(b, &st_b) == 0) {
+		if (S_ISBLK(st_a.st_mode) && S_ISBLK(st_b.st_mode))
+			return st_a.st_rdev == st_b.st_rdev;
+		return st_a.st_dev == st_b.st_dev && st_a.st_ino == st_b.st_ino;
+	}
 	if (strcmp(file_a, file_b) != 0)
 		return false;
 	dir_a = strndup(a, file_a - a);

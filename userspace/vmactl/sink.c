@@ -153,10 +153,14 @@ int sink_check_apart(const char *path, int fd, struct vma_error *err)
 	bool same;
 	int ret;
 
-	if (stat(path, &target) != 0 || !S_ISBLK(target.st_mode))
+	if (stat(path, &target) != 0)
 		return 0;
 	if (fstat(fd, &st) != 0)
 		return vma_fail(err, -errno, "cannot look at the archive: %s", strerror(errno));
+	if (st.st_dev == target.st_dev && st.st_ino == target.st_ino)
+		return vma_fail(err, -EBUSY, "%s is the archive and would be overwritten", path);
+	if (!S_ISBLK(target.st_mode))
+		return 0;
 	b = malloc(sizeof(*b));
 	if (!b)
 		return vma_fail(err, -ENOMEM, "out of memory");

@@ -26,8 +26,8 @@ int sink_new_file(struct sink **s, int fd, const char *path, uint64_t size, stru
 int sink_open(struct sink **s, const char *path, uint64_t size, struct vma_error *err);
 
 /*
- * Refuses a path whose overwriting would overwrite the open file fd, which is a block
- * device or lies on one. What a pipe comes from cannot be seen.
+ * Refuses a path whose overwriting would overwrite the open file fd: that file, or a block
+ * device that it is or lies on. What a pipe comes from cannot be seen.
  */
 int sink_check_apart(const char *path, int fd, struct vma_error *err);
 
