@@ -302,6 +302,53 @@ static void dropped_bytes(void **state)
 	}
 }
 
+static void ignore(void *ctx, const struct vma_fault *f)
+{
+	(void)ctx;
+	(void)f;
+}
+
+/*
+ * Nothing but headers of full extents, one byte too far apart: each stands in what the one
+ * before it says is its data. That is not read again for each of them.
+ */
+static void headers_only(void **state)
+{
+	enum { UNITS = 8000, FULL = 59 * 16 };
+	struct vma_tolerance t = { .fault = ignore };
+	struct vma_reader_stats stats;
+	struct vma_error err = { "" };
+	struct vma_reader *r;
+	struct vma_cluster c;
+	struct built b;
+	size_t first;
+	int ret;
+
+	(void)state;
+	build_header(&b, 1024);
+	build_device(&b, 1, "a", 59 * CLUSTER);
+	seal_header(&b);
+	build_extent(&b);
+	first = b.extent;
+	for (unsigned int i = 0; i < 59; i++)
+		build_info(&b, i, 1, i, 0xffff);
+	seal_extent(&b, FULL);
+	for (unsigned int i = 1; i < UNITS; i++) {
+		grow(&b, 1 + 512);
+		memcpy(b.p + b.len - 512, b.p + first, 512);
+	}
+	assert_int_equal(vma_reader_open_damaged(&r, built_read, &b, &t, &err), 0);
+	while ((ret = vma_reader_next(r, &c, &err)) > 0)
+		;
+	assert_int_equal(ret, 0);
+	vma_reader_stats(r, &stats);
+	/* Each was read and summed, and is as large as the archive but for the last ones. */
+	assert_true(stats.extents > 1);
+	assert_true(stats.extents < UNITS / 8);
+	vma_reader_free(r);
+	built_free(&b);
+}
+
 static void cut_off(void **state)
 {
 	struct built b;
@@ -485,6 +532,7 @@ int main(void)
 		cmocka_unit_test(damage_of_no_disk),
 		cmocka_unit_test(an_extent_header),
 		cmocka_unit_test(dropped_bytes),
+		cmocka_unit_test(headers_only),
 		cmocka_unit_test(cut_off),
 		cmocka_unit_test(a_sum_that_is_missing),
 		cmocka_unit_test(the_header),

@@ -18,6 +18,15 @@
 #define SEARCH_STEP	(1u << 20)
 #define AGAIN_ROOM	(VMA_EXTENT_HEADER + EXTENT_DATA + SEARCH_STEP)
 
+/*
+ * A shift has what was read of an extent come once more, so a forged archive of nothing but
+ * headers would be read, and summed, thousands of times over. In a real one the bytes that come
+ * again are those that the extent would have lost: eight times what is there means that eight
+ * ninths of it are gone, throughout. The first few extents may do so whatever came before.
+ */
+#define REPEAT_FACTOR	8u
+#define REPEAT_FREE	(8u * EXTENT_DATA)
+
 /* Where the first extent is searched for: writers' headers are no longer than half of it. */
 #define HEADER_SEARCH	(2 * VMA_HEADER_MAX_WRITE)
 
@@ -150,12 +159,18 @@ static void skip(struct extent_in *in, size_t len)
 	in->position += len;
 }
 
-/* These were read just now, and are to come again. There is room: see AGAIN_ROOM. */
+/*
+ * These were read just now, and are to come again. There is room: see AGAIN_ROOM. Mostly it is
+ * where they came from.
+ */
 static void unread(struct extent_in *in, const uint8_t *p, size_t len)
 {
-	memmove(in->again + len, in->again + in->again_at, in->again_len);
-	memcpy(in->again, p, len);
-	in->again_at = 0;
+	if (in->again_at < len) {
+		memmove(in->again + len, in->again + in->again_at, in->again_len);
+		in->again_at = len;
+	}
+	in->again_at -= len;
+	memcpy(in->again + in->again_at, p, len);
 	in->again_len += len;
 	in->position -= len;
 }
@@ -200,23 +215,29 @@ static int search(struct extent_in *in, const struct vma_error *why, struct vma_
 	uint64_t begin = in->position;
 	ssize_t have;
 
+	/*
+	 * First in what is here already: to fill that up moves all of it, which is too much for
+	 * a few bytes between each extent and the next.
+	 */
+	have = in->again_len;
 	for (;;) {
 		size_t found;
 
-		have = peek(in, SEARCH_STEP, err);
-		if (have < 0)
-			return have;
 		found = find_extent(in, in->again + in->again_at, have);
 		if (found < (size_t)have) {
 			skip(in, found);
 			break;
 		}
-		if (have < (ssize_t)SEARCH_STEP) {
+		/* One may begin in what is left. */
+		if (have >= (ssize_t)VMA_EXTENT_HEADER)
+			skip(in, have - (VMA_EXTENT_HEADER - 1));
+		have = peek(in, SEARCH_STEP, err);
+		if (have < 0)
+			return have;
+		if (have < (ssize_t)VMA_EXTENT_HEADER) {
 			skip(in, have);
 			break;
 		}
-		/* One may begin in what is left. */
-		skip(in, have - (VMA_EXTENT_HEADER - 1));
 	}
 	unusable(in, begin, why);
 	return 0;
@@ -367,7 +388,11 @@ static int check_shift(struct extent_in *in, size_t size, struct gaps *gaps, str
 	if (found == size)
 		return 0;
 	in->why = "bytes within it are gone";
-	unread(in, in->data + found, size - found);
+	/* Else what it says is its data is taken to be so, if lost. */
+	if (in->repeated + (size - found) <= REPEAT_FREE + REPEAT_FACTOR * in->position) {
+		in->repeated += size - found;
+		unread(in, in->data + found, size - found);
+	}
 	/* From where on it is shifted is not known. */
 	gap(gaps, 0, size);
 	return 0;
