@@ -13,13 +13,19 @@ END
 vmactl 0 "another one, from standard input" config -c qemu-server.fw - <good.vma
 stdout_is "is printed" <<<"[OPTIONS]"
 vmactl 0 "options after the archive" config good.vma -c qemu-server.fw
-vmactl 1 "one that is not there" config good.vma -c other
+lacks() {
+	local status=0
+
+	"$VMACTL" config "$@" >"$OUT" 2>"$ERR" || status=$?
+	test "$status" -eq 2
+}
+check "one that is not there" lacks good.vma -c other
 stderr_has "is named" '"other"'
 
 make_archive binary.vma <<<'config blob \x00\x01\xff\x0d'
 vmactl 0 "a binary one" config binary.vma -c blob
 check "comes as it is" cmp "$OUT" <(printf '\0\1\377\r')
-vmactl 1 "no default there" config binary.vma
+check "no default there" lacks binary.vma
 stderr_has "is named as well" '"qemu-server.conf"'
 
 make_archive bad.vma <<-'END'

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Help, the version, and what a wrong command line gets: exit status 2 and a pointer to help.
 . "$(dirname "$0")/lib.sh"
-plan 27
+plan 37
 
 vmactl 0 "--help" --help
 for command in backup status list config verify extract; do
@@ -19,6 +19,25 @@ vmactl 0 "--help after other arguments" verify archive -v --help
 stdout_has "is help all the same" "Usage: vmactl verify"
 vmactl 0 "--version" --version
 check "is one line" grep -qx 'vmactl [0-9.]*' "$OUT"
+
+# The manual's synopsis of the command has the options of its own help.
+in_synopsis() {
+	local man option
+
+	man=$(sed -n '/^\.SH SYNOPSIS/,/^\.SH DESCRIPTION/p' "$CLI_DIR/../../Documentation/vmactl.8" |
+		sed 's/\\//g' | awk -v c="$1" '/^\.B vmactl / { is = $3 == c } is')
+	"$VMACTL" help "$1" >"$OUT"
+	while read -r option; do
+		grep -qwF -e "$option" <<<"$man" || {
+			echo "# $option"
+			return 1
+		}
+	done < <(sed -n '/^Usage/,/^$/p' "$OUT" | grep -oE '(^|[[ |])--?[a-z][a-z-]*' |
+		tr -d '[ |' || :)
+}
+for command in backup status create list config verify extract info index cat; do
+	check "the synopsis of $command is complete" in_synopsis $command
+done
 
 status=0
 "$VMACTL" >"$OUT" 2>"$ERR" || status=$?

@@ -54,7 +54,7 @@ CTIME: Tue Nov 14 22:13:20 2023
 EOF
 stdout_is "its lines" <listing
 vma 0 "config" config a.vma -c qemu-server.conf
-vma 1 "a configuration that is not there" config a.vma -c other.conf
+vma 2 "a configuration that is not there" config a.vma -c other.conf
 vma 0 "verify" verify a.vma -v
 stdout_has "tells how far it is" "progress 100% (read 3277312 bytes, duration "
 vma 0 "create" create b.vma -c want/qemu-server.conf x=want/disk-drive-scsi1.raw

@@ -19,7 +19,7 @@ static int print_config(const struct vma_header *h, const char *name, const char
 	}
 	complain("%s: has no configuration file called \"%s\"; the command list shows what it has",
 		 archive, name);
-	return EXIT_FAILED;
+	return EXIT_USAGE;
 }
 
 static int run(int argc, char **argv)
