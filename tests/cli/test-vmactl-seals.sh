@@ -3,7 +3,7 @@
 # What is compressed is sealed: other programs take it, and a bit that they all ignore may not
 # flip, nor may the file end early.
 . "$(dirname "$0")/lib.sh"
-plan 41
+plan 45
 
 head -c 3000832 /dev/zero | openssl enc -aes-128-ctr -K 00112233445566778899aabbccddeeff \
 	-iv 00 2>/dev/null >noise.raw
@@ -39,6 +39,14 @@ for kind in zstd gzip lzo; do
 	vmactl 0 "$kind: and from a pipe" verify - < <(cat a.$kind)
 done
 check "zstd: read at any place" cmp <("$VMACTL" cat a.zstd --disk text) text.raw
+
+# Their first seals end there, before anything of the archive.
+for kind in zstd:32 gzip:50; do
+	head -c "${kind#*:}" "a.${kind%:*}" >f
+	vmactl 3 "${kind%:*}: cut right behind the first seal" verify f
+	stderr_has "which is a place of the file" "is missing (byte ${kind#*:} of the file)"
+done
+rm f
 
 # flip FILE OFFSET MASK: into f.
 flip() {

@@ -68,10 +68,9 @@ static void unusable(struct extent_in *in, uint64_t begin, const struct vma_erro
 	extent_in_fault(in, &f);
 }
 
-/* Goes over the loss, which is told. */
-static void take_loss(struct extent_in *in)
+struct vma_fault extent_in_loss(const struct extent_in *in)
 {
-	struct vma_fault f = {
+	return (struct vma_fault){
 		.begin = in->position,
 		.end = in->position,
 		.stored = in->loss.begin || in->loss.end != UINT64_MAX,
@@ -80,6 +79,12 @@ static void take_loss(struct extent_in *in)
 		.harmless = !in->loss.bytes,
 		.what = in->loss.what,
 	};
+}
+
+/* Goes over the loss, which is told. */
+static void take_loss(struct extent_in *in)
+{
+	struct vma_fault f = extent_in_loss(in);
 
 	in->lost = false;
 	/* A decoder may take what it likes for a size. */

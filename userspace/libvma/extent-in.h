@@ -58,6 +58,9 @@ ssize_t extent_in_read(void *in, void *buf, size_t len, struct vma_error *err);
 /* 1: the next one, 0: the end. */
 int extent_in_next(struct extent_in *in, struct vma_error *err);
 
+/* The loss that the stream has come to, as a fault of no bytes. */
+struct vma_fault extent_in_loss(const struct extent_in *in);
+
 /* Counts a fault and tells it. */
 void extent_in_fault(struct extent_in *in, const struct vma_fault *f);
 

@@ -12,7 +12,7 @@ static void where_in_device(const struct vma_header *h, const struct vma_fault *
 		 vma_quote(h->devices[f->dev_id].name), f->offset, f->length);
 }
 
-static void where_in_archive(const struct vma_fault *f, char *buf, size_t size)
+void vma_fault_place(const struct vma_fault *f, char *buf, size_t size)
 {
 	if (f->stored && f->stored_end <= f->stored_begin)
 		snprintf(buf, size, "byte %" PRIu64 " of the file", f->stored_begin);
@@ -32,7 +32,7 @@ void vma_fault_text(const struct vma_header *h, const struct vma_fault *f, char 
 {
 	char device[2 * VMA_QUOTE_SIZE], archive[96];
 
-	where_in_archive(f, archive, sizeof(archive));
+	vma_fault_place(f, archive, sizeof(archive));
 	if (f->dev_id) {
 		where_in_device(h, f, device, sizeof(device));
 		snprintf(buf, size, "%s: %s%s (%s)", device, f->what.text,

@@ -51,10 +51,13 @@ static int read_header(struct vma_reader *r, struct vma_error *err)
 		return ret;
 	ret = vma_header_read(&r->header, extent_in_read, &r->in, r->tolerant ? &right : NULL, err);
 	/* Then the archive did not end, but what is lost is said to be so. */
-	if (ret == -EBADMSG && r->in.lost)
-		return vma_fail(err, -EBADMSG,
-				"its header is lost: %s (bytes %" PRIu64 "-%" PRIu64 " of the file)",
-				r->in.loss.what.text, r->in.loss.begin, r->in.loss.end - 1);
+	if (ret == -EBADMSG && r->in.lost) {
+		struct vma_fault f = extent_in_loss(&r->in);
+		char place[96];
+
+		vma_fault_place(&f, place, sizeof(place));
+		return vma_fail(err, -EBADMSG, "its header is lost: %s (%s)", f.what.text, place);
+	}
 	if (ret)
 		return ret;
 	r->in.header = r->header;

@@ -226,8 +226,11 @@ struct vma_fault {
 
 typedef void (*vma_fault_fn)(void *ctx, const struct vma_fault *f);
 
+/* Where in the archive that is: "bytes 100-149 of the file". As long as the buffer is. */
+void vma_fault_place(const struct vma_fault *f, char *buf, size_t size);
+
 /*
- * The same in words: "disk a, offset 65536, length 4096: ..."; for all kinds of faults. As
+ * All of it in words: "disk a, offset 65536, length 4096: ..."; for all kinds of faults. As
  * long as the buffer is.
  */
 void vma_fault_text(const struct vma_header *h, const struct vma_fault *f, char *buf, size_t size);
