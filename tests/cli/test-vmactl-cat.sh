@@ -3,7 +3,7 @@
 # "cat" and "index": any range of any disk, with an index and without, and no index is
 # believed that is damaged or of another archive.
 . "$(dirname "$0")/lib.sh"
-plan 89
+plan 96
 
 # ranges ARCHIVE ARGUMENT...: both disks, and some ranges of them, are what they must be.
 ranges() {
@@ -60,6 +60,17 @@ refuses() {
 	vmactl "$status" "$name" "$@"
 	stderr_has "says \"$text\"" "$text"
 }
+
+# Good archives that are beyond a limit: that is not the status of damage.
+yes "a line of text" | head -c 70M >text.raw || :
+"$VMACTL" create large.vma text=text.raw
+python3 "$CLI_DIR/seekable.py" large.vma large.vma.zst 80000000
+refuses 1 "a frame above 64 MiB" "decompress it first" cat large.vma.zst --disk text
+refuses 1 "for an index as well" "decompress it first" index large.vma.zst
+vmactl 0 "while it is good" verify large.vma.zst
+zstd -q --long=30 <large.vma >window.vma.zst
+refuses 1 "a window above 128 MiB" "compress it again without --long" list window.vma.zst
+rm text.raw large.vma large.vma.zst window.vma.zst
 
 zstd -q good.vma -o plain.vma.zst
 refuses 1 "zstd without a seek table" "without a seek table" cat plain.vma.zst --disk drive-scsi0

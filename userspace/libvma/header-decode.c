@@ -29,8 +29,8 @@ int vma_header_peek(const uint8_t *fixed, uint32_t *header_size, struct vma_erro
 		return vma_fail(err, -EBADMSG,
 				"damaged header: its size of %" PRIu32 " bytes is too small", size);
 	if (size > VMA_HEADER_MAX)
-		return vma_fail(err, -EFBIG,
-				"the header claims %" PRIu32 " bytes, more than the limit of %u",
+		return vma_fail(err, -EBADMSG,
+				"damaged header: it claims %" PRIu32 " bytes, more than the limit of %u",
 				size, VMA_HEADER_MAX);
 	*header_size = size;
 	return 0;

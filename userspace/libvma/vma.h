@@ -189,7 +189,8 @@ struct vma_cluster {
 
 /*
  * Reads and checks the header. Refusals are -EBADMSG (damaged, or not a VMA
- * archive) or -EPROTONOSUPPORT (version), -EFBIG beyond VMA_HEADER_MAX.
+ * archive: so one beyond VMA_HEADER_MAX, which no format's blobs fill) or -EPROTONOSUPPORT
+ * (version).
  */
 int vma_reader_open(struct vma_reader **r, vma_read_fn read, void *ctx, struct vma_error *err);
 const struct vma_header *vma_reader_header(const struct vma_reader *r);

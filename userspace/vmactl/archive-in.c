@@ -147,13 +147,13 @@ const char *archive_in_name(const char *path)
 	return strcmp(path, "-") == 0 ? "standard input" : path;
 }
 
+/* -EFBIG is what this program does not do: the archive may be good. */
 int archive_in_exit_code(int error)
 {
 	switch (error) {
 	case -EBADMSG:
 	case -ENODATA:
 	case -EPROTONOSUPPORT:
-	case -EFBIG:
 		return EXIT_BAD_ARCHIVE;
 	case -EINTR:
 		return EXIT_INTERRUPTED;
