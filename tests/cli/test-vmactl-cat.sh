@@ -3,7 +3,7 @@
 # "cat" and "index": any range of any disk, with an index and without, and no index is
 # believed that is damaged or of another archive.
 . "$(dirname "$0")/lib.sh"
-plan 96
+plan 102
 
 # ranges ARCHIVE ARGUMENT...: both disks, and some ranges of them, are what they must be.
 ranges() {
@@ -130,6 +130,15 @@ check "by the right one" cmp kept good.vma.idx
 head -c 100 kept >good.vma.idx
 check "a short one is not used" beside
 stderr_has "and that is said" "damaged index: it is too short"
+cp good.vma.idx short
+refuses 1 "nor if it is asked for" "vmactl: short: not used: damaged index: it is too short; without" \
+	cat good.vma --disk drive-scsi0 --index short
+refuses 1 "one that is not there" "vmactl: none: not used: cannot open the index" \
+	cat good.vma --disk drive-scsi0 --index none
+head -c -1 good.vma >cut.vma
+vmactl 3 "an archive that is damaged is none the less" cat cut.vma --disk drive-virtio1
+head -c 5000 good.vma >cut.vma
+vmactl 3 "with an index, too" cat cut.vma --disk drive-virtio1 --index kept
 vmactl 0 "but replaced" index good.vma
 echo "my notes on this archive" >good.vma.idx
 refuses 1 "what is no index is not replaced" "is not an index" index good.vma
@@ -141,7 +150,7 @@ cp kept good.vma.idx
 printf '\001' | dd of=good.vma.idx bs=1 seek=11 conv=notrunc status=none
 check "an index of version 1 is not used" beside
 stderr_has "and that is said" "good.vma.idx: not used: index version 1 is not supported"
-refuses 3 "nor if it is asked for" "only version 2 is" \
+refuses 1 "nor if it is asked for" "only version 2 is" \
 	cat good.vma --disk drive-scsi0 --index good.vma.idx
 vmactl 0 "but replaced" index good.vma
 check "by the right one" cmp kept good.vma.idx

@@ -85,6 +85,21 @@ static int copy(struct archive *a, const char *path, unsigned int dev_id, uint64
 	return reading ? archive_in_exit_code(ret) : EXIT_FAILED;
 }
 
+/*
+ * Whether it is the index that was given which can't be used: the archive can be opened. Nothing
+ * of it is wrong then, so the exit code is not that of a damaged archive.
+ */
+static bool index_at_fault(const char *path, const char *index)
+{
+	struct archive *a;
+	struct vma_error ignored;
+
+	if (!index || archive_open_bare(&a, path, &ignored) != 0)
+		return false;
+	archive_close(a);
+	return true;
+}
+
 static int cat(const char *path, const struct range *r)
 {
 	const struct archive_options options = { .index = r->index };
@@ -95,6 +110,10 @@ static int cat(const char *path, const struct range *r)
 	int ret;
 
 	ret = archive_open(&a, path, &options, &err);
+	if (ret && ret != -ENOMEM && index_at_fault(path, r->index)) {
+		complain("%s: not used: %s; without --index one is made", r->index, err.text);
+		return EXIT_FAILED;
+	}
 	if (ret) {
 		complain("%s: %s", path, err.text);
 		return archive_in_exit_code(ret);
