@@ -160,7 +160,7 @@ static int put_page(struct index_builder *b, const uint8_t *raw, size_t len, uin
 	if (ZSTD_isError(size))
 		return vma_fail(err, -EIO, "zstd cannot compress: %s", ZSTD_getErrorName(size));
 	if (b->written >= IDX_OFFSET_MAX)
-		return vma_fail(err, -EFBIG, "the index becomes too large");
+		return vma_fail(err, -EFBIG, "the index becomes too large; read the archive from its beginning (extract, verify)");
 	*place = b->written << 16 | size;
 	return put(b, b->packed, size, err);
 }
@@ -193,7 +193,7 @@ static int check_memory(const struct index_builder *b, size_t more, struct vma_e
 {
 	if (b->memory + more > INDEX_BUILD_MAX)
 		return vma_fail(err, -EFBIG,
-				"its clusters are in an order that needs more than %llu MiB to index",
+				"its clusters are in an order that needs more than %llu MiB to index; read the archive from its beginning (extract, verify)",
 				INDEX_BUILD_MAX >> 20);
 	return 0;
 }
