@@ -218,7 +218,7 @@ session_start() {
 		>"$WORK/session.json" 2>"$WORK/session.err" &
 	session_pid=$!
 	at_exit "kill -9 $session_pid 2>/dev/null || true"
-	wait_for 30 test -e "$WORK/session-armed" || {
+	wait_for_file 30 "$session_pid" "$WORK/session-armed" || {
 		cat "$WORK/session.json" "$WORK/session.err"
 		return 1
 	}

@@ -11,7 +11,7 @@ hold() {
 		>"$WORK/hold.json" 2>"$WORK/hold.err" &
 	hold_pid=$!
 	at_exit "kill $hold_pid 2>/dev/null || true"
-	wait_for 30 test -e "$WORK/held"
+	wait_for_file 30 "$hold_pid" "$WORK/held"
 }
 
 # The session ends; what it last knew is in $WORK/hold.json.

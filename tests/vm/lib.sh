@@ -178,6 +178,20 @@ wait_for() {
 	done
 }
 
+# wait_for_file SECONDS PID FILE: until it is there; fails also when the process that
+# is to make it has ended without.
+wait_for_file() {
+	local end=$((SECONDS + $1 * ${BED_SLOWNESS:-1})) alive
+
+	while :; do
+		alive=no
+		! kill -0 "$2" 2>/dev/null || alive=yes
+		[ ! -e "$3" ] || return 0
+		[ $alive = yes ] && [ "$SECONDS" -lt "$end" ] || return 1
+		sleep 0.1
+	done
+}
+
 # --- the target ---
 
 # load_target [PARAMETER=VALUE...]

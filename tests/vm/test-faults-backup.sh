@@ -46,7 +46,7 @@ count_faults() {
 	--ready-file "$WORK/ready" --log "$WORK/log" "${disks[@]}" >"$WORK/load" 2>&1 &
 load=$!
 at_exit "kill $load 2>/dev/null || true"
-check "a load on both disks" wait_for 60 test -e "$WORK/ready"
+check "a load on both disks" wait_for_file 60 "$load" "$WORK/ready"
 
 done=0 kept=()
 for ((i = 0; i < rounds; i++)); do

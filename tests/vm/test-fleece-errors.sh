@@ -88,7 +88,7 @@ disk d /dev/mapper/origin 2 fleece /dev/mapper/flaky
 "$BED_BUILD/tests/guestload" --seed 7 --fill --threads 4 --retry --stop-file "$WORK/stop" \
 	--ready-file "$WORK/ready" --deadline 100 --verify --log "$WORK/log" $d >"$WORK/load" 2>&1 &
 load=$!
-wait_for 60 test -e "$WORK/ready"
+wait_for_file 60 "$load" "$WORK/ready"
 check "a fleece device that fails every other second: a session gets through" \
 	"$ABUSE" drain --policy fleece --on-cbw-error break-guest-write --slots 8 --batch 1 \
 	--delay-us 50000 --out "$WORK/image" $d

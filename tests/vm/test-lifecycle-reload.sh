@@ -28,7 +28,7 @@ begin() {
 		--ready-file "$WORK/armed" --out "$WORK/image" /dev/mapper/d0 >"$WORK/drain" 2>&1 &
 	drain=$!
 	at_exit "kill $drain 2>/dev/null || true"
-	wait_for 30 test -e "$WORK/armed"
+	wait_for_file 30 "$drain" "$WORK/armed"
 }
 some_spilled() {
 	[ "$(status_number d0 spilled)" -ge 5 ]

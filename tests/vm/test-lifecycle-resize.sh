@@ -39,7 +39,7 @@ begin() {
 		--out "$WORK/image" /dev/mapper/d0 >"$WORK/drain" 2>&1 &
 	drain=$!
 	at_exit "kill $drain 2>/dev/null || true"
-	wait_for 30 test -e "$WORK/armed"
+	wait_for_file 30 "$drain" "$WORK/armed"
 }
 reason_among() {
 	reason_is d0 "$1" || reason_is d0 "$2"

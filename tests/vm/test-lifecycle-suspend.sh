@@ -26,7 +26,7 @@ begin() {
 		--out "$WORK/image" "$@" /dev/mapper/d0 >"$WORK/drain" 2>&1 &
 	drain=$!
 	at_exit "kill $drain 2>/dev/null || true"
-	wait_for 30 test -e "$WORK/armed"
+	wait_for_file 30 "$drain" "$WORK/armed"
 }
 # So many writes, all at once, each to another chunk; they are done when burst is.
 burst() {

@@ -64,12 +64,12 @@ begin() {
 		--ready-file "$WORK/ready" --deadline 100 --verify --log "$WORK/log" "${load_options[@]}" \
 		/dev/mapper/d0 >"$WORK/load" 2>&1 &
 	load=$!
-	wait_for 100 test -e "$WORK/ready"
+	wait_for_file 100 "$load" "$WORK/ready"
 	"$TOOLS/ioctl-abuse" drain --slots 16 --reserve 4 --batch 4 --delay-us 15000 --out "$WORK/image" \
 		--ready-file "$WORK/armed" --go-file "$WORK/go" /dev/mapper/d0 >"$WORK/drain" 2>&1 &
 	drain=$!
 	# It is over soon once it reads: not before it was seen.
-	wait_for 60 test -e "$WORK/armed"
+	wait_for_file 60 "$drain" "$WORK/armed"
 	touch "$WORK/go"
 }
 finish() {

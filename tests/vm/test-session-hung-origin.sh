@@ -25,11 +25,11 @@ HELD_UP_MS=15000
 	--ready-file "$WORK/ready" --deadline 100 --verify --log "$WORK/log" "${disks[@]}" \
 	>"$WORK/load" 2>&1 &
 load=$!
-wait_for 100 test -e "$WORK/ready"
+wait_for_file 100 "$load" "$WORK/ready"
 "$TOOLS/ioctl-abuse" drain --slots 32 --reserve 8 --delay-us 20000 --ready-file "$WORK/armed" \
 	--out "$WORK/0" --out "$WORK/1" "${disks[@]}" >"$WORK/drain" 2>&1 &
 drain=$!
-wait_for 60 test -e "$WORK/armed"
+wait_for_file 60 "$drain" "$WORK/armed"
 check "the storage of the first disk hangs" dmsetup suspend --noflush --nolockfs below
 touch "$WORK/stop"
 

@@ -20,7 +20,7 @@ begin() {
 		--ready-file "$WORK/$1-ready" --log "$WORK/$1-log" "${disks[@]}" \
 		>"$WORK/$1-json" 2>"$WORK/$1-err" &
 	load=$!
-	wait_for 120 test -e "$WORK/$1-ready"
+	wait_for_file 120 "$load" "$WORK/$1-ready"
 	sleep 1
 }
 

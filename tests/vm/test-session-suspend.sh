@@ -80,7 +80,7 @@ check "neither the slow one" wait_for 60 written 1
 	--ready-file "$WORK/ready" --deadline 100 --verify --log "$WORK/log" /dev/mapper/d0 \
 	>"$WORK/load" 2>&1 &
 load=$!
-wait_for 100 test -e "$WORK/ready"
+wait_for_file 100 "$load" "$WORK/ready"
 "$tools/ioctl-abuse" drain --slots 24 --delay-us 20000 --out "$WORK/image" /dev/mapper/d0 \
 	>"$WORK/drain" 2>&1 &
 drain=$!

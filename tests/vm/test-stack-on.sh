@@ -39,7 +39,7 @@ for kind in linear striped thin crypt raid1; do
 		--ready-file "$WORK/ready" --deadline 100 --verify --log "$WORK/log" --discard-percent 2 \
 		/dev/mapper/d0 >"$WORK/load" 2>&1 &
 	load=$!
-	wait_for 100 test -e "$WORK/ready"
+	wait_for_file 100 "$load" "$WORK/ready"
 	case $kind in
 	striped | crypt)
 		arm d0

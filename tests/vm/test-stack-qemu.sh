@@ -76,7 +76,7 @@ dm_create d0 "0 $size vmabackup /dev/vda 2 fleece /dev/vdb"
 	--out "$WORK/image" /dev/mapper/d0 >"$WORK/drain" 2>&1 &
 drain=$!
 at_exit "kill $drain 2>/dev/null || true"
-wait_for 30 test -e "$WORK/armed"
+wait_for_file 30 "$drain" "$WORK/armed"
 machine() {
 	timeout 240 qemu-system-x86_64 -accel tcg -machine isapc -cpu 486 -m 16M -nodefaults \
 		-display none -net none -boot c -device isa-debug-exit,iobase=0xf4,iosize=1 \

@@ -48,7 +48,7 @@ check "nothing was touched" untouched
 	--ready-file "$WORK/ready" --deadline 100 --verify --log "$WORK/log" \
 	/dev/mapper/d0 /dev/mapper/d1 >"$WORK/load" 2>&1 &
 load=$!
-wait_for 100 test -e "$WORK/ready"
+wait_for_file 100 "$load" "$WORK/ready"
 sleep 1
 check "two disks under load" "$FREEZE" d0 /dev/mapper/d1
 check "run on" running d0 d1

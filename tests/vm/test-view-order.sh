@@ -116,7 +116,7 @@ sys.exit(any(p.exitcode for p in pids))
 PY
 python3 "$WORK/readers.py" "$WORK/before" "$WORK/reading" &
 readers=$!
-wait_for 20 test -e "$WORK/reading"
+wait_for_file 20 "$readers" "$WORK/reading"
 sleep 2
 dmsetup message d0 0 disarm
 check_wait "six readers see the instant, then EIO" "$readers"
