@@ -13,9 +13,10 @@ head -c 8M /dev/urandom >"$WORK/before"
 dd if="$WORK/before" of=/dev/vda bs=1M oflag=direct status=none
 dm_create d0 "0 16384 vmabackup /dev/vda"
 
-# Bytes per second: 8 MiB take long enough to look at it meanwhile, also in a slow kernel.
-export LIMIT=4M
-[ "${BED_SLOWNESS:-1}" -eq 1 ] || LIMIT=512K
+# Bytes per second: 8 MiB take long enough to look at it meanwhile, also on a busy machine and
+# in a slow kernel.
+export LIMIT=1M
+[ "${BED_SLOWNESS:-1}" -eq 1 ] || LIMIT=256K
 # backup IGNORED...: slow enough for signals.
 backup() {
 	local ignored="$*"
