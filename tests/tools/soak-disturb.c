@@ -179,6 +179,9 @@ void act_disturb(int actor)
 		bool polite = percent(POLITE_PERCENT) || what >= SUSPEND;
 		char name[24];
 
+		if (shared->calm[disk] && what >= SUSPEND && what < FOREIGN)
+			what = 0;
+
 		disk_name(name, "", disk);
 		if (polite)
 			pthread_mutex_lock(&shared->disk_lock[disk]);
@@ -257,6 +260,9 @@ void act_fleece(int actor)
 		uint64_t pause = below(FLEECE_PAUSE);
 		char name[24];
 
+		/* Errors, both kinds. */
+		if (shared->calm[disk] && what < 2)
+			what += 2;
 		disk_name(name, "fleece", disk);
 		doing(actor, "%s: trouble %u", name, what);
 		trouble(disk, name, what);

@@ -17,6 +17,8 @@
 /* Pieces that are read twice: a view does not change. */
 #define AGAIN_PERCENT	15
 #define PAUSE_MS	4000
+/* So many views have peace from what ends their instant by itself. */
+#define CALM_PERCENT	60
 /* Milliseconds between two bursts of messages out of turn, at most, and how many. */
 #define MESSAGES_PAUSE	15000
 #define MESSAGES_BURST	8
@@ -189,11 +191,13 @@ static void one_view(int actor, uint64_t nr)
 {
 	unsigned int mask = 1 + (unsigned int)below(percent(50) ? 2 : 3);
 	unsigned int armed = 0, made = 0, whole = 0;
+	bool together, calm = percent(CALM_PERCENT);
 	struct kept k = { .view = true };
-	bool together;
 	char path[160];
 	int r, reads = 0;
 
+	for (unsigned int d = 0; d < NR_DISKS; d++)
+		shared->calm[d] = calm && mask & 1u << d;
 	doing(actor, "freezing disks %#x", mask);
 	r = freeze(mask, &armed, &made, &together);
 	count(N_ARMS, (uint64_t)__builtin_popcount(armed));
@@ -221,6 +225,8 @@ static void one_view(int actor, uint64_t nr)
 		else if (reads != EINTR)
 			problem("reading the view of disk %u: %s", d, strerror(reads));
 	}
+	for (unsigned int d = 0; d < NR_DISKS; d++)
+		shared->calm[d] = false;
 	doing(actor, "thawing disks %#x", armed);
 	thaw(armed, made);
 	idle(actor);
@@ -257,9 +263,12 @@ void act_messages(int actor)
 		doing(actor, "messages to %s", name);
 		for (unsigned int i = 0; i < MESSAGES_BURST; i++) {
 			/* Refused as a rule; what matters is that nothing else happens. */
-			dm_message(name, percent(60) ? "arm" : "disarm");
+			dm_message(name, percent(60) || shared->calm[disk] ? "arm" : "disarm");
 			count(N_MESSAGES, 1);
 		}
+		/* One of its own may be armed. */
+		while (shared->calm[disk] && !shared->stop)
+			sleep_ms(50);
 		dm_message(name, "disarm");
 		idle(actor);
 	}

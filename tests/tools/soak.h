@@ -99,6 +99,8 @@ struct shared {
 	pthread_mutex_t disk_lock[NR_DISKS];
 	/* Only the disturber changes these. */
 	_Atomic uint64_t sectors[NR_DISKS];
+	/* By the viewer: what ends an instant stays away, or hardly any view is read in full. */
+	_Atomic bool calm[NR_DISKS];
 	pthread_mutex_t lock;			/* the rest */
 	char reason[MAX_REASONS][64];
 	uint64_t reason_count[MAX_REASONS];

@@ -45,7 +45,7 @@ if [ "$seconds" -ge $LONG ]; then
 	check "and much else happened" happened 'suspends without flush' \
 		'reloads by our own table' 'failures of a fleece device' 'kills of vmactl' \
 		'archives judged' 'chunks of guests by ring' 'chunks of guests by fleece' \
-		'chunks by fetch'
+		'chunks by fetch' 'views read in full'
 else
 	skip "and much else happened" "in $seconds seconds it need not"
 fi
