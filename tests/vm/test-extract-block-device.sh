@@ -132,7 +132,7 @@ refuses_itself() {
 	sync
 	before=$(disk_sectors_written /dev/vdc)
 	check_status 1 "$name" "$@"
-	check_out "$name: is told" 'the archive lies on [^ ]* and would be overwritten'
+	check_out "$name: is told" '(the archive lies on [^ ]*|is the archive) and would be overwritten'
 	check_eq "$name: and kept" "$(disk_sectors_written /dev/vdc)" "$before"
 }
 
