@@ -443,14 +443,16 @@ static void vmab_status(struct dm_target *ti, status_type_t type, unsigned int s
 	}
 }
 
-/* arm, disarm */
+/* prepare, arm, disarm */
 static int vmab_message(struct dm_target *ti, unsigned int argc, char **argv, char *result,
 			unsigned int maxlen)
 {
 	struct vmab_disk *disk = ti->private;
 	int r = -EINVAL;
 
-	if (argc == 1 && !strcasecmp(argv[0], "arm")) {
+	if (argc == 1 && !strcasecmp(argv[0], "prepare")) {
+		r = vmab_instant_prepare(disk);
+	} else if (argc == 1 && !strcasecmp(argv[0], "arm")) {
 		r = vmab_instant_arm(disk);
 		if (r == -EAGAIN)
 			DMERR("%s: suspend it before arming it",

@@ -55,7 +55,6 @@ static int set_up(struct vmab_session *session, struct gendisk *gd)
 		.reserve = VMABACKUP_SPILL_SLOTS - 1,
 		.policy = VMABACKUP_POLICY_FLEECE,
 	};
-	struct vmabackup_arm arm = {};
 	int r;
 
 	session->standalone = true;
@@ -63,65 +62,115 @@ static int set_up(struct vmab_session *session, struct gendisk *gd)
 	if (r)
 		return r;
 	setup.slot_size = max_t(u32, add.chunk_size, PAGE_SIZE);
-	r = vmab_session_setup(session, &setup);
-	if (r)
-		return r;
-	r = vmab_session_arm(session, &arm);
+	return vmab_session_setup(session, &setup);
+}
+
+static int arm(struct vmab_session *session)
+{
+	struct vmabackup_arm arg = {};
+	int r = vmab_session_arm(session, &arg);
+
 	return r == -ENOTCONN ? -EAGAIN : r;
 }
 
-static int check(const struct vmab_disk *disk)
+/* *session: the prepared one, which is the caller's until finish(); or NULL. */
+static int begin(struct vmab_disk *disk, bool arming, struct vmab_session **session)
 {
+	lockdep_assert_held(&vmab_registry);
+
+	*session = disk->instant;
 	if (!disk->fleece || list_empty(&disk->list))
 		return -ENODEV;
-	if (disk->owner || disk->instant)
+	if (*session) {
+		if (!arming || disk->busy || disk->disarming ||
+		    READ_ONCE((*session)->state) != VMABACKUP_STATE_READY)
+			return -EBUSY;
+	} else if (disk->owner) {
 		return -EBUSY;
-	return disk->suspended ? 0 : -EAGAIN;
+	}
+	if (arming && !disk->suspended)
+		return -EAGAIN;
+	if (*session)
+		disk->busy = true;
+	return 0;
+}
+
+/* It is the caller's until finish(). */
+static struct vmab_session *create(struct vmab_disk *disk)
+{
+	struct vmab_session *session = vmab_session_open();
+	bool taken;
+
+	if (IS_ERR(session))
+		return session;
+
+	mutex_lock(&vmab_registry);
+	taken = disk->instant;
+	if (!taken) {
+		disk->instant = session;
+		disk->busy = true;
+	}
+	mutex_unlock(&vmab_registry);
+	if (!taken)
+		return session;
+	vmab_session_close(session);
+	return ERR_PTR(-EBUSY);
+}
+
+static void finish(struct vmab_disk *disk, int error)
+{
+	mutex_lock(&vmab_registry);
+	disk->busy = false;
+	if (error)
+		disarm(disk);
+	mutex_unlock(&vmab_registry);
+}
+
+static int make_instant(struct vmab_disk *disk, bool arming)
+{
+	struct vmab_session *session;
+	struct gendisk *gd;
+	int r;
+
+	mutex_lock(&vmab_registry);
+	r = begin(disk, arming, &session);
+	gd = disk->gd;
+	mutex_unlock(&vmab_registry);
+	if (r)
+		return r;
+
+	if (!session) {
+		session = create(disk);
+		if (IS_ERR(session))
+			return PTR_ERR(session);
+		r = set_up(session, gd);
+	}
+	if (!r && arming)
+		r = arm(session);
+	finish(disk, r);
+	return r;
+}
+
+int vmab_instant_prepare(struct vmab_disk *disk)
+{
+	unsigned int noio;
+	int r;
+
+	/* The disk may be suspended all the same: reclaim must not wait for writes to it. */
+	noio = memalloc_noio_save();
+	r = make_instant(disk, false);
+	memalloc_noio_restore(noio);
+	return r;
 }
 
 int vmab_instant_arm(struct vmab_disk *disk)
 {
-	struct vmab_session *session;
-	struct gendisk *gd = NULL;
 	unsigned int noio;
 	int r;
 
-	mutex_lock(&vmab_registry);
-	r = check(disk);
-	if (!r)
-		gd = disk->gd;
-	mutex_unlock(&vmab_registry);
-	if (r)
-		return r;
-
-	/* The disk is suspended: reclaim must not wait for writes to it. */
+	/* Likewise; this does not cover kthreadd, which is why there is prepare. */
 	noio = memalloc_noio_save();
-	session = vmab_session_open();
-	if (IS_ERR(session)) {
-		r = PTR_ERR(session);
-		goto restore_noio;
-	}
-
-	mutex_lock(&vmab_registry);
-	if (disk->instant) {
-		r = -EBUSY;
-	} else {
-		disk->instant = session;
-		disk->arming = true;
-	}
-	mutex_unlock(&vmab_registry);
-	if (r) {
-		vmab_session_close(session);
-		goto restore_noio;
-	}
-
-	r = set_up(session, gd);
-	mutex_lock(&vmab_registry);
-	disk->arming = false;
-	if (r)
-		disarm(disk);
-	mutex_unlock(&vmab_registry);
-restore_noio:
+	r = make_instant(disk, true);
 	memalloc_noio_restore(noio);
 	return r;
 }
@@ -133,7 +182,7 @@ int vmab_instant_disarm(struct vmab_disk *disk)
 	mutex_lock(&vmab_registry);
 	if (!disk->instant)
 		r = -ENOENT;
-	else if (disk->arming)
+	else if (disk->busy)
 		r = -EBUSY;
 	else
 		disarm(disk);

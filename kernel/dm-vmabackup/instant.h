@@ -18,14 +18,22 @@ void vmab_instant_init(struct vmab_disk *disk);
 void vmab_instant_exit(struct vmab_disk *disk);
 
 /*
+ * Makes all that arm needs: arming a prepared disk allocates nothing and starts no
+ * thread, so that it can be done while the disk is suspended that memory would be
+ * reclaimed to.  0, -ENODEV, -EBUSY, -ENOMEM as below.
+ */
+int vmab_instant_prepare(struct vmab_disk *disk);
+
+/*
  * 0, -EAGAIN (the disk is not suspended), -ENODEV (it has no fleece device, or is
- * not live), -EBUSY (it is in a session), -ENOMEM.
+ * not live), -EBUSY (it is in a session other than a
+ * prepared one), -ENOMEM.
  */
 int vmab_instant_arm(struct vmab_disk *disk);
 
 /*
- * What is left of the work is done in the background.  0, -ENOENT (not armed by
- * message), -EBUSY (just being armed).
+ * Also of a disk that is only prepared.  What is left of the work is done in the
+ * background.  0, -ENOENT (neither), -EBUSY (just being prepared or armed).
  */
 int vmab_instant_disarm(struct vmab_disk *disk);
 

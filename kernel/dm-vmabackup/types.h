@@ -134,9 +134,9 @@ struct vmab_disk {
 	atomic_t fleece_ios;
 	wait_queue_head_t idle;		/* one of the two became 0 */
 
-	/* The session made by the message arm; under vmab_registry. */
+	/* The session made by the messages prepare and arm; under vmab_registry. */
 	struct vmab_session *instant;
-	bool arming;			/* instant is being set up, by one who holds no lock */
+	bool busy;			/* instant is in use by one who holds no lock */
 	bool disarming;			/* it is disarm_work's, which frees it */
 	struct work_struct disarm_work;
 

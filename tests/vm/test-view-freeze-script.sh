@@ -6,7 +6,7 @@
 # needs: disks=2x256M timeout=600
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-view.sh"
-plan 33
+plan 40
 
 size=49152
 load_target
@@ -53,7 +53,7 @@ sleep 1
 check "two disks under load" "$FREEZE" d0 /dev/mapper/d1
 check "run on" running d0 d1
 check_status 1 "again" "$FREEZE" d0 d1
-check_out "says that they are frozen" 'd0: is in a backup or frozen already'
+check_out "says that they are frozen" 'd0: is in a backup, frozen or prepared already'
 sleep 2
 touch "$WORK/stop"
 check_wait "the guests lost nothing" "$load"
@@ -69,9 +69,9 @@ check "releasing what is not frozen does nothing" "$FREEZE" --release d0 d1
 mkdir "$WORK/bin"
 cat >"$WORK/bin/dmsetup" <<'SH'
 #!/bin/bash
-[ "$1 $2" != "create d1-view" ] || exit 1
-[ "$1 $2" != "message $DMSETUP_FAIL" ] || exit 1
-[ "$1 $2" != "$DMSETUP_KILL" ] || { kill -9 $PPID; exit 1; }
+[ "$1 $2 $DMSETUP_FAIL" != "create d1-view -" ] || exit 1
+[ "$*" != "message $DMSETUP_FAIL" ] || exit 1
+[ "$*" != "$DMSETUP_KILL" ] || { kill -9 $PPID; exit 1; }
 exec /sbin/dmsetup "$@"
 SH
 chmod +x "$WORK/bin/dmsetup"
@@ -79,18 +79,27 @@ check_status 1 "a view can't be created" env PATH="$WORK/bin:$PATH" DMSETUP_FAIL
 	"$FREEZE" d0 d1
 check_out "says so" 'd1-view: can.t be created; nothing is frozen'
 check "all is undone" untouched
-check_status 1 "a disk can't be armed" env PATH="$WORK/bin:$PATH" DMSETUP_FAIL=d1 DMSETUP_KILL=- \
-	"$FREEZE" d0 d1
+check_status 1 "a disk can't be prepared" env PATH="$WORK/bin:$PATH" DMSETUP_FAIL="d1 0 prepare" \
+	DMSETUP_KILL=- "$FREEZE" d0 d1
+check_out "says so" "d1: can't be prepared; nothing is frozen"
+check "all is undone" untouched
+check_status 1 "a disk can't be armed" env PATH="$WORK/bin:$PATH" DMSETUP_FAIL="d1 0 arm" \
+	DMSETUP_KILL=- "$FREEZE" d0 d1
 check_out "says so" "d1: can't be armed; nothing is frozen"
 check "all is undone" untouched
 
 # Killed while both are suspended.
-try env PATH="$WORK/bin:$PATH" DMSETUP_FAIL=- DMSETUP_KILL="message d0" "$FREEZE" --watchdog 4 d0 d1
+try env PATH="$WORK/bin:$PATH" DMSETUP_FAIL=- DMSETUP_KILL="message d0 0 arm" \
+	"$FREEZE" --watchdog 4 d0 d1
 # shellcheck disable=SC2154 # try sets it
 check_eq "killed while the disks are suspended" "$status" 137
 check_status 1 "they are" running d0 d1
 check "the watchdog resumes them" wait_for 10 running d0 d1
-check "nothing was armed" untouched
+check "nothing was armed" state_is d0 member
+check_status 1 "again" "$FREEZE" d0 d1
+check_out "says that it is prepared" 'd0: is in a backup, frozen or prepared already'
+check "released" "$FREEZE" --release d0 d1
+check "nothing is left" untouched
 watchdog_gone() {
 	! pgrep -f '[v]mabackup-freeze-watchdog'
 }

@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Messages wait for no I/O: while the fleece device hangs, with data on it, the disk is disarmed
 # at once, and can be suspended and resumed; the rest happens when the device is back.  And
-# messages that come all at once, of which one is right at most, do no harm.
+# messages that come all at once, of which one is right at most, do no harm.  And a disk that
+# was prepared is armed without a new thread.
 # needs: disks=2x256M
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-hold.sh"
-plan 13
+plan 26
 
 chunk=65536
 BURST=$BED_BUILD/tests/burst
@@ -20,6 +21,24 @@ dm_create d0 "0 65536 vmabackup /dev/mapper/origin 2 fleece /dev/mapper/below"
 arm() {
 	dmsetup suspend d0
 	dmsetup message d0 0 arm
+	dmsetup resume d0
+}
+state_is() {
+	[[ $(dm_status d0) == *" vmabackup $1 "* ]]
+}
+# How many of the kernel's threads are ours.
+threads() {
+	local comm name count=0
+
+	for comm in /proc/[0-9]*/comm; do
+		{ read -r name <"$comm"; } 2>/dev/null || continue
+		[[ $name != *vmab* ]] || count=$((count + 1))
+	done
+	echo $count
+}
+reload() {
+	dmsetup reload d0 --table "$(dmsetup table d0)"
+	dmsetup suspend d0
 	dmsetup resume d0
 }
 all_gone() {
@@ -59,4 +78,28 @@ dmsetup message d0 0 disarm 2>/dev/null || true
 dmsetup resume d0
 check "the disk is idle afterwards" wait_for 20 all_gone
 check "and can be armed" arm
+dmsetup message d0 0 disarm
+check "idle again" wait_for 20 all_gone
+
+unprepared=$(threads)
+check "prepared while it runs" dmsetup message d0 0 prepare
+check "it is a member of a session" state_is member
+check_status 1 "once is enough" dmsetup message d0 0 prepare
+check_status 1 "it can't be armed before it is suspended" dmsetup message d0 0 arm
+check "which leaves it prepared" state_is member
+prepared=$(threads)
+check "a session has threads of its own" test "$prepared" -gt "$unprepared"
+dmsetup suspend d0
+check "armed" dmsetup message d0 0 arm
+check_eq "without another thread" "$(threads)" "$prepared"
+dmsetup resume d0
+dmsetup message d0 0 disarm
+check "idle again" wait_for 20 all_gone
+
+dmsetup message d0 0 prepare
+check "what is only prepared is let go, too" dmsetup message d0 0 disarm
+wait_for 20 all_gone
+dmsetup message d0 0 prepare
+check "another table for a prepared disk" reload
+check "can be armed" arm
 dmsetup message d0 0 disarm
