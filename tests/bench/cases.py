@@ -6,7 +6,7 @@ A case of the matrix is STACK/WORKLOAD/ARCHIVE: what the guest's disk lies on, w
 does with it, and where and how fast the backup goes meanwhile ("none": no backup). Others are
 GROUP/NAME. Both the host and the machine use this file, so that they mean the same.
 
-usage: cases.py [--cases "GLOB ..."] [--workloads "GLOB ..."] [--machine throttled|counted]
+usage: cases.py [--cases "GLOB ..."] [--workloads "GLOB ..."]
 """
 import argparse
 import fnmatch
@@ -32,10 +32,8 @@ ONLY_IF_NAMED = ["snapshot-64k-n"]
 
 FIRST_TOUCH = ["first-touch/model", "first-touch/ring"]
 ARM = ["arm/8x1T"]
-# In a machine that counts instructions.
+# Instructions per I/O.
 COUNTED = ["counted/bare", "counted/linear", "counted/idle", "counted/safe"]
-
-MACHINES = ["throttled", "counted"]
 
 
 def matrix():
@@ -47,10 +45,6 @@ def matrix():
             names += [f"{stack}/{workload}/{archive}" for stack in LIVE_STACKS]
     names += [f"{stack}/{QUIET}/fast" for stack in ["bare"] + LIVE_STACKS]
     return names
-
-
-def machine_of(case):
-    return "counted" if case in COUNTED else "throttled"
 
 
 def is_matrix(case):
@@ -78,11 +72,9 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--cases", default="*")
     parser.add_argument("--workloads", default="*")
-    parser.add_argument("--machine", choices=MACHINES)
     args = parser.parse_args()
     for case in select(args.cases, args.workloads):
-        if args.machine in (None, machine_of(case)):
-            print(case)
+        print(case)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,7 @@ class Bed:
         self.tools = os.path.join(build, "tests")
         self.work = tempfile.mkdtemp(prefix="bench.", dir="/tmp")
         self.mapper = dm.Mapper()
-        # A machine that counts instructions has no such disks.
-        self.disks = disks.Disks(self.mapper, self.size) if os.path.exists(disks.DISK) else None
+        self.disks = disks.Disks(self.mapper, self.size)
 
     def tool(self, name):
         return os.path.join(self.tools, name)

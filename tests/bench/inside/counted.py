@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Instructions per I/O, in a machine whose clock counts them (tests/vm/run --icount).
+"""Instructions per I/O: the machine's clock counts them (tests/vm/run --icount).
 
 A disk in memory completes each request at once, in the caller's context, and one process
 writes one block after the other: the one CPU never waits, so the time that passes is a number
@@ -9,32 +9,27 @@ import json
 import os
 import subprocess
 
+from inside import nulldisk
 from inside.stack import Session
 
-# tests/vm/run --icount: 2^1 ns each.
-NS_PER_INSTRUCTION = 2
+# tests/vm/run --icount: 2^0 ns each.
+NS_PER_INSTRUCTION = 1
+NUMBER = 3
 DISK_MIB = 64
 WRITES = 10000
-CONFIG = "/sys/kernel/config"
 
 
 def null_disk():
-    """/dev/nullb0, as good as memory; made once."""
-    if os.path.exists("/dev/nullb0"):
-        return "/dev/nullb0"
-    subprocess.run(["modprobe", "null_blk", "nr_devices=0"], check=True)
-    if not os.path.ismount(CONFIG):
-        subprocess.run(["mount", "-t", "configfs", "none", CONFIG], check=True)
-    disk = CONFIG + "/nullb/nullb0"
-    os.mkdir(disk)
-    for name, value in [("size", DISK_MIB), ("blocksize", 4096), ("memory_backed", 1),
-                        ("irqmode", 0), ("queue_mode", 2), ("power", 1)]:
-        with open(f"{disk}/{name}", "w") as f:
-            f.write(str(value))
+    """As good as memory; made once."""
+    path = f"/dev/nullb{NUMBER}"
+    if os.path.exists(path):
+        return path
+    nulldisk.create(NUMBER, size=DISK_MIB, blocksize=4096, memory_backed=1, irqmode=0,
+                    queue_mode=2)
     # Every page is there before anything is counted.
-    subprocess.run(["dd", "if=/dev/zero", "of=/dev/nullb0", "bs=1M", f"count={DISK_MIB}",
+    subprocess.run(["dd", "if=/dev/zero", f"of={path}", "bs=1M", f"count={DISK_MIB}",
                     "oflag=direct", "status=none"], check=True)
-    return "/dev/nullb0"
+    return path
 
 
 def run(bed, name, seed):

@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Which part of which disk is what.
 
-/dev/vda is one throttled disk, as behind one volume group: the guest's volume and whatever a
-snapshot, a pool or a fleece device needs beside it share its I/Os. The archive goes to another
-one: /dev/vdb, not throttled, or /dev/vdc, 20 MB/s.
+DISK is one disk that takes its time, as behind one volume group: the guest's volume and whatever
+a snapshot, a pool or a fleece device needs beside it share its I/Os. The archive goes to another
+one, which is fast, or to a slow one; neither keeps what is written.
 """
 import mmap
 import os
 import random
 import subprocess
 
-DISK, ARCHIVE, SLOW_ARCHIVE = "/dev/vda", "/dev/vdb", "/dev/vdc"
+from inside import nulldisk
+
+DISK, ARCHIVE, SLOW_ARCHIVE = "/dev/nullb0", "/dev/nullb1", "/dev/nullb2"
+# The fast archive's disk: far ahead of the other two.
+ARCHIVE_NS, ARCHIVE_DEPTH = 100000, 64
+NS_PER_S = 1000000000
 SECTOR = 512
 MIB = 1 << 20
 # Beside a copy of the whole volume: 16 bytes per chunk for dm-snapshot's tables with 4 KiB
@@ -22,13 +27,25 @@ META = 32 * MIB
 
 
 def disk_size(size):
-    """Bytes of /dev/vda for a volume of size bytes."""
+    """Bytes of DISK for a volume of size bytes."""
     return 2 * size + size // 16 + COPY_SLACK + META
 
 
 def archive_size(size):
     """Bytes of the archive's disk: headers are below 1 %."""
     return size + size // 16 + 16 * MIB
+
+
+def make(parameters):
+    """The three disks; of the first, the volume's place is filled."""
+    size, request = parameters["size_bytes"], parameters["request_bytes"]
+    nulldisk.one_at_a_time(0, disk_size(size), request, NS_PER_S // parameters["disk_iops"], True)
+    nulldisk.create(1, size=archive_size(size) >> 20, blocksize=4096, queue_mode=2,
+                    submit_queues=1, hw_queue_depth=ARCHIVE_DEPTH, irqmode=2,
+                    completion_nsec=ARCHIVE_NS)
+    nulldisk.one_at_a_time(2, archive_size(size), request,
+                           request * NS_PER_S // parameters["slow_bps"], False)
+    fill(DISK, size)
 
 
 class Disks:

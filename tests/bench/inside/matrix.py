@@ -33,8 +33,8 @@ STACKS = {
 }
 # Of guest work before the window: fio's own start is over by then.
 RAMP_SECONDS = 1
-# For fio to write the first time: it starts in 2 to 3 s when emulated, mkfs comes before.
-FIRST_IO_SECONDS = 60
+# For fio to write the first time; see ARM_SECONDS.
+FIRST_IO_SECONDS = 600
 # Between two looks at how much space the backup occupies.
 SPACE_SECONDS = 0.25
 

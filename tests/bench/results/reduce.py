@@ -39,7 +39,7 @@ METRICS = {
     "extra_share": "of the volume's size",
     "archive_bytes_written": "bytes written to the archive's disk, whole",
     "cpu_us_per_io": "busy time of all CPUs for each I/O of the guest, microseconds",
-    "cpu_idle_share": "of all CPU time; near 0 means that the emulated CPUs were the limit",
+    "cpu_idle_share": "of all CPU time; near 0 means that the CPU was the limit",
     "backup_cpu_s": "CPU time of the programs that did the backup",
     "space_bytes": "the most that the backup occupied beside volume and archive",
     "chunks_pushed_share": "part of the volume that guest writes pushed (ours only)",

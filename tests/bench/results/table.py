@@ -3,7 +3,7 @@
 import cases
 
 MIB = 1 << 20
-# Less idle CPU than this, and the emulated CPUs may have been the limit, not the disk.
+# Less idle CPU than this, and the CPU may have been the limit, not the disk.
 LITTLE_IDLE = 0.10
 
 # heading, metric, divided by, decimals
@@ -99,8 +99,8 @@ def warnings(runs):
     for case in runs.cases():
         idle = runs.median(case, "cpu_idle_share")
         if idle is not None and idle < LITTLE_IDLE:
-            out.append(f"{case}: only {idle * 100:.0f} % of the CPUs was idle: this may be the "
-                       "emulator's speed, not the disk's")
+            out.append(f"{case}: only {idle * 100:.0f} % of the CPU was idle: this may be the "
+                       "CPU's speed, not the disk's")
     return out
 
 
@@ -108,8 +108,7 @@ def text(runs, parameters, targets):
     p = parameters
     out = [
         f"{p['reps']} repetitions; volume {p['size_bytes'] // MIB} MiB; shared disk "
-        f"{p['disk_iops']} I/Os/s of up to {p['disk_iops_size'] >> 10} KiB, "
-        f"{p['disk_bps'] // MIB} MiB/s;",
+        f"{p['disk_iops']} I/Os/s of up to {p['request_bytes'] >> 10} KiB;",
         f"paced: {p['rate_bytes_per_s'] / MIB:.1f} MiB/s; slow archive {p['slow_bps'] / 1e6:.0f} "
         f"MB/s; stall {p['stall_s']} s; kernel {p['kernel']}.",
         "Medians; at IOPS, p99 and backup s also how far lowest and highest are off.", ""]
