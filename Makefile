@@ -82,7 +82,7 @@ check-debug:
 #: make coverage         the same, counting lines of the module, report in build/coverage/
 coverage:
 	@$(TOP)/tests/run setup coverage
-#: make check-faults     the same under faults, FAULTS=slab,page,usercopy,io
+#: make check-faults     the same under faults, FAULTS=slab,io (or page, usercopy)
 check-faults:
 	@FAULTS=$(FAULTS) $(TOP)/tests/run setup faults
 #: make check            setup, style, build and every test

@@ -29,12 +29,24 @@ _tap_on_err() {
 }
 trap '_tap_on_err $? "$LINENO" "$BASH_COMMAND"' ERR
 
+# What a test that gave up has left running would keep its devices in use. The group is the
+# test's own when the runner started it.
+_tap_end_children() {
+	local group
+
+	read -r _ _ _ _ group _ </proc/$$/stat
+	[ "$group" -eq $$ ] || return 0
+	trap '' TERM
+	kill -TERM -- -$$
+}
+
 _tap_on_exit() {
 	local status=$1 i
 
 	trap - ERR EXIT
 	set +e
 	! declare -F faults_off >/dev/null || faults_off
+	[ "$status" -eq 0 ] || _tap_end_children
 	for ((i = ${#_tap_cleanups[@]} - 1; i >= 0; i--)); do
 		if ! eval "${_tap_cleanups[i]}" >"$WORK/cleanup" 2>&1; then
 			printf '# cleanup failed: %s\n' "${_tap_cleanups[i]}"
