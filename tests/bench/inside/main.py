@@ -24,7 +24,7 @@ MODULES = ["dm-mod", "dm-snapshot", "dm-thin-pool", "dm-zero", "nbd", "ext4"]
 
 def warm_up():
     """Programs are read once, so that starting one costs what its code costs, each time."""
-    for argv in (["fio", "--version"], ["qemu-storage-daemon", "--version"],
+    for argv in (["fio", "--version"], ["dd", "--version"], ["qemu-storage-daemon", "--version"],
                  ["dmsetup", "version"], ["nbd-client", "-V"], ["mkfs.ext4", "-V"],
                  [os.path.join(os.environ["BED_BUILD"], "userspace/vmactl/vmactl"), "--version"]):
         subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)

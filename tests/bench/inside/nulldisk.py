@@ -9,8 +9,10 @@ CONFIG = "/sys/kernel/config"
 # While reads and writes wait, they go in turn, each first come, first served: neither is
 # preferred, nor who has more of them waiting, as with what limits the volumes of clouds. The
 # scheduler's own defaults prefer reads two to one, and sort them.
-SCHEDULER = {"scheduler": "mq-deadline", "nr_requests": 256, "iosched/fifo_batch": 1,
-             "iosched/writes_starved": 1, "iosched/read_expire": 0, "iosched/write_expire": 0}
+#
+# async_depth: 6.1 reckons how many writes may be queued from nr_requests as it was before.
+SCHEDULER = {"scheduler": "mq-deadline", "nr_requests": 256, "iosched/async_depth": 256,
+             "iosched/fifo_batch": 1, "iosched/writes_starved": 1, "iosched/read_expire": 0, "iosched/write_expire": 0}
 
 
 def create(number, **attributes):
