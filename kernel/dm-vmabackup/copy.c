@@ -6,6 +6,7 @@
 #include "chunk-map.h"
 #include "claim.h"
 #include "fetch.h"
+#include "fetch-depth.h"
 #include "fleece.h"
 #include "guest.h"
 #include "held.h"
@@ -275,10 +276,13 @@ static bool end_read(struct vmab_copy *copy, int error)
 	struct vmab_member *member = copy->member;
 	struct vmab_session *session = member->session;
 
-	if (copy->guest)
+	if (copy->guest) {
 		member->nr_guest_reads--;
-	else
+	} else {
 		member->fetching--;
+		if (!error)
+			vmab_depth_ended(member, ktime_get_ns() - copy->since);
+	}
 
 	if (session->state != VMABACKUP_STATE_ARMED) {
 		drop(copy, 0);
@@ -463,6 +467,7 @@ void vmab_copy_init_member(struct vmab_member *member)
 	INIT_LIST_HEAD(&member->guest_copies);
 	INIT_LIST_HEAD(&member->retry.list);
 	member->retry.member = member;
+	vmab_depth_init(member);
 	INIT_WORK(&member->read_work, read_work_fn);
 	INIT_WORK(&member->refetch_work, refetch_work_fn);
 }

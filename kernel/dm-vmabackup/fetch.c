@@ -5,6 +5,7 @@
 
 #include "chunk-map.h"
 #include "claim.h"
+#include "fetch-depth.h"
 #include "fleece.h"
 #include "guest.h"
 #include "held.h"
@@ -16,23 +17,10 @@
 /* Likewise, how many are forgotten. */
 #define FORGET_BATCH	BIT(14)
 
-/*
- * How much FETCH may have a disk read at a time: 4 MiB keep a fast disk busy,
- * and a guest's read does not queue behind more than that.  But some chunks, if
- * they are large, so that the disk is never idle between two.
- */
-#define FETCH_BYTES	(4u << 20)
-#define FETCH_MIN_DEPTH	4u
-
-static u32 fetch_depth(const struct vmab_member *member)
-{
-	return max(FETCH_BYTES >> (member->chunk_shift + SECTOR_SHIFT), FETCH_MIN_DEPTH);
-}
-
 bool vmab_fetch_wants_more(const struct vmab_member *member)
 {
 	return !list_empty(&member->session->ranges) &&
-	       member->fetching == fetch_depth(member) / 2;
+	       member->fetching <= vmab_depth(member) / 2;
 }
 
 void vmab_fetch_retry(struct vmab_member *member, u64 chunk)
@@ -53,7 +41,8 @@ void vmab_fetch_retry(struct vmab_member *member, u64 chunk)
 
 static bool may_fetch(const struct vmab_member *member)
 {
-	return member->disk && !member->disk->paused && member->fetching < fetch_depth(member);
+	return member->disk && !member->disk->paused &&
+	       member->fetching < vmab_depth(member);
 }
 
 /*
@@ -77,6 +66,8 @@ static bool claim_range(struct vmab_range *range, u64 *budget)
 
 	if (!member->map.nr_left)
 		range->next = range->end;
+	if (member->disk)
+		vmab_depth_look(member);
 	while (range->next < range->end && may_fetch(member)) {
 		u64 stop = min(range->end, range->next + *budget);
 		u64 chunk;

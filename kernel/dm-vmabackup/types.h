@@ -215,6 +215,19 @@ struct vmab_range {
 	u64 next, end;
 };
 
+/* How much FETCH may have a disk read; fetch-depth.c.  Under session->lock. */
+struct vmab_depth {
+	u32 limit;			/* chunks, by what reads take */
+	bool measuring;			/* one at a time, for a round */
+	u32 guests;			/* bios of guests at the disk, when last looked at */
+	u64 looked_at;			/* ns */
+	u32 ended;			/* reads of this round */
+	u64 sum_ns;			/* of what they took */
+	u64 least_ns;			/* what a read takes at least, and ... */
+	u64 least_since;		/* ... since when that is measured */
+	u64 least_before_ns;		/* before that */
+};
+
 struct vmab_member {
 	struct vmab_session *session;
 	struct vmab_disk *disk;		/* NULL once the target is gone */
@@ -244,6 +257,7 @@ struct vmab_member {
 	struct list_head guest_copies;	/* claimed for guests, until the chunk is safe */
 	u32 nr_guest_reads;		/* guests' chunks that are READING */
 	u32 fetching;			/* FETCH's chunks that are READING */
+	struct vmab_depth depth;	/* how many that may be */
 	u32 submitted;			/* reads, to give FETCH's a turn now and then */
 	struct vmab_range retry;	/* chunks whose copy failed when FETCH had passed */
 	u64 suspend_since;		/* ns, while being suspended with flush; or 0 */

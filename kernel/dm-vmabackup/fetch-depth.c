@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Two things decide.  As long as reads take little longer than one alone would, more of
+ * them cost nobody anything: the disk does them at the same time, or is so fast that
+ * the wait does not matter.  And when the guest keeps a disk busy, the backup may have
+ * as many reads in its queue as the guest has I/Os, so that each gets half, however deep the
+ * guest's queue is: those that guests' writes pushed, and FETCH's.
+ *
+ * What one takes alone is the least that was seen of late.  A disk that is never idle shows
+ * only its queue, so that now and then it gets one read at a time for a round.
+ */
+#include "fetch-depth.h"
+
+#include <linux/blkdev.h>
+#include <linux/part_stat.h>
+
+/*
+ * How much at most: 4 MiB keep a fast disk busy.  At least: what a disk with heads reads in
+ * a fraction of the time it takes to get there, and two, so that no disk is idle between
+ * them.  But never fewer than some chunks at most, if they are large.
+ */
+#define MOST_BYTES	(4u << 20)
+#define MOST_LEAST	4u
+#define LEAST_BYTES	(256u << 10)
+#define LEAST_LEAST	2u
+
+/*
+ * Waiting that nobody minds, on top of as much again as a read takes: a fast disk gets
+ * enough to merge into large reads, and no guest notices a millisecond.
+ */
+#define SLACK_NS	NSEC_PER_MSEC
+
+/* How long the least latency is good for; then it is measured again.  One round in 10 s. */
+#define LEAST_NS	(10 * NSEC_PER_SEC)
+
+/* Summing up the counters of all CPUs costs something: not more often than this. */
+#define LOOK_NS		(100 * NSEC_PER_USEC)
+
+static u32 most(const struct vmab_member *member)
+{
+	return max(MOST_BYTES >> (member->chunk_shift + SECTOR_SHIFT), MOST_LEAST);
+}
+
+static u32 least(const struct vmab_member *member)
+{
+	return max(LEAST_BYTES >> (member->chunk_shift + SECTOR_SHIFT), LEAST_LEAST);
+}
+
+void vmab_depth_init(struct vmab_member *member)
+{
+	struct vmab_depth *depth = &member->depth;
+
+	depth->measuring = true;
+	depth->least_ns = U64_MAX;
+	depth->least_before_ns = U64_MAX;
+}
+
+u32 vmab_depth(const struct vmab_member *member)
+{
+	const struct vmab_depth *depth = &member->depth;
+	u32 even = depth->guests - min(depth->guests, member->nr_guest_reads);
+
+	if (depth->measuring)
+		return 1;
+	return clamp(max(depth->limit, even), least(member), most(member));
+}
+
+/* The guest's I/O that device-mapper has, but for what waits here. */
+void vmab_depth_look(struct vmab_member *member)
+{
+	struct block_device *part = member->disk->gd->part0;
+	struct vmab_depth *depth = &member->depth;
+	u64 now = ktime_get_ns();
+	long n;
+	int cpu;
+
+	lockdep_assert_held(&member->session->lock);
+
+	if (now - depth->looked_at < LOOK_NS)
+		return;
+	depth->looked_at = now;
+	n = -(long)member->stats.held_now;
+	for_each_possible_cpu(cpu)
+		n += part_stat_local_read_cpu(part, in_flight[0], cpu) +
+		     part_stat_local_read_cpu(part, in_flight[1], cpu);
+	/* They are not read at one time. */
+	depth->guests = clamp(n, 0L, (long)most(member));
+}
+
+static void end_round(struct vmab_member *member)
+{
+	struct vmab_depth *depth = &member->depth;
+	u64 now = ktime_get_ns();
+	u64 alone = min(depth->least_ns, depth->least_before_ns);
+	u64 mean = div_u64(depth->sum_ns, depth->ended);
+	u32 step = depth->limit / 4 + 1;
+
+	if (depth->measuring) {
+		depth->measuring = false;
+		depth->limit = max(depth->limit, least(member));
+	} else if (mean <= 2 * alone + SLACK_NS) {
+		depth->limit = min(depth->limit + step, most(member));
+	} else {
+		depth->limit = max(depth->limit - step, least(member));
+	}
+	if (now - depth->least_since > LEAST_NS) {
+		depth->least_before_ns = depth->least_ns;
+		depth->least_ns = U64_MAX;
+		depth->least_since = now;
+		depth->measuring = true;
+	}
+	depth->sum_ns = 0;
+	depth->ended = 0;
+}
+
+void vmab_depth_ended(struct vmab_member *member, u64 ns)
+{
+	struct vmab_depth *depth = &member->depth;
+
+	lockdep_assert_held(&member->session->lock);
+
+	depth->least_ns = min(depth->least_ns, ns);
+	depth->sum_ns += ns;
+	depth->ended++;
+	if (depth->ended >= depth->limit)
+		end_round(member);
+}
