@@ -7,7 +7,8 @@
  * guest's queue is: those that guests' writes pushed, and FETCH's.
  *
  * What one takes alone is the least that was seen of late.  A disk that is never idle shows
- * only its queue, so that now and then it gets one read at a time for a round.
+ * only its queue, so that now and then FETCH waits until it has no read there, and then
+ * has one go alone.
  */
 #include "fetch-depth.h"
 
@@ -30,11 +31,11 @@
  */
 #define SLACK_NS	NSEC_PER_MSEC
 
-/* How long the least latency is good for; then it is measured again.  One round in 10 s. */
+/* How long the least latency is good for; then it is measured again. */
 #define LEAST_NS	(10 * NSEC_PER_SEC)
 
 /* Summing up the counters of all CPUs costs something: not more often than this. */
-#define LOOK_NS		(100 * NSEC_PER_USEC)
+#define LOOK_NS		NSEC_PER_MSEC
 
 static u32 most(const struct vmab_member *member)
 {
@@ -50,8 +51,9 @@ void vmab_depth_init(struct vmab_member *member)
 {
 	struct vmab_depth *depth = &member->depth;
 
-	depth->measuring = true;
+	depth->measuring = 1;
 	depth->least_ns = U64_MAX;
+	depth->least_since = ktime_get_ns();
 	depth->least_before_ns = U64_MAX;
 }
 
@@ -93,21 +95,19 @@ static void end_round(struct vmab_member *member)
 	u64 now = ktime_get_ns();
 	u64 alone = min(depth->least_ns, depth->least_before_ns);
 	u64 mean = div_u64(depth->sum_ns, depth->ended);
-	u32 step = depth->limit / 4 + 1;
+	u32 limit = max(depth->limit, least(member));
+	u32 step = limit / 4 + 1;
 
-	if (depth->measuring) {
-		depth->measuring = false;
-		depth->limit = max(depth->limit, least(member));
-	} else if (mean <= 2 * alone + SLACK_NS) {
-		depth->limit = min(depth->limit + step, most(member));
-	} else {
-		depth->limit = max(depth->limit - step, least(member));
-	}
+	if (mean <= 2 * alone + SLACK_NS)
+		depth->limit = min(limit + step, most(member));
+	else
+		depth->limit = limit - step;
 	if (now - depth->least_since > LEAST_NS) {
 		depth->least_before_ns = depth->least_ns;
 		depth->least_ns = U64_MAX;
 		depth->least_since = now;
-		depth->measuring = true;
+		/* Those under way end, then one goes alone. */
+		depth->measuring = 2;
 	}
 	depth->sum_ns = 0;
 	depth->ended = 0;
@@ -120,8 +120,13 @@ void vmab_depth_ended(struct vmab_member *member, u64 ns)
 	lockdep_assert_held(&member->session->lock);
 
 	depth->least_ns = min(depth->least_ns, ns);
+	if (depth->measuring) {
+		if (!member->fetching)
+			depth->measuring--;
+		return;
+	}
 	depth->sum_ns += ns;
 	depth->ended++;
-	if (depth->ended >= depth->limit)
+	if (depth->ended >= max(depth->limit, least(member)))
 		end_round(member);
 }

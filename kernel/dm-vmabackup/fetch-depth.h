@@ -18,7 +18,7 @@ void vmab_depth_look(struct vmab_member *member);
 /* Chunks; at least 1. */
 u32 vmab_depth(const struct vmab_member *member);
 
-/* A read for FETCH has ended after so many ns. */
+/* A read for FETCH has ended after so many ns; member->fetching is without it. */
 void vmab_depth_ended(struct vmab_member *member, u64 ns);
 
 #endif /* VMAB_FETCH_DEPTH_H */

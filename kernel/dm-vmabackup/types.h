@@ -218,7 +218,7 @@ struct vmab_range {
 /* How much FETCH may have a disk read; fetch-depth.c.  Under session->lock. */
 struct vmab_depth {
 	u32 limit;			/* chunks, by what reads take */
-	bool measuring;			/* one at a time, for a round */
+	u32 measuring;			/* so many times FETCH has no read under way first */
 	u32 guests;			/* bios of guests at the disk, when last looked at */
 	u64 looked_at;			/* ns */
 	u32 ended;			/* reads of this round */
