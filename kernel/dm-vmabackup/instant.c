@@ -130,6 +130,7 @@ static int make_instant(struct vmab_disk *disk, bool arming)
 {
 	struct vmab_session *session;
 	struct gendisk *gd;
+	unsigned int noio;
 	int r;
 
 	mutex_lock(&vmab_registry);
@@ -139,40 +140,34 @@ static int make_instant(struct vmab_disk *disk, bool arming)
 	if (r)
 		return r;
 
+	/*
+	 * The disk may be suspended: reclaim must not wait for writes to it.  This does
+	 * not cover kthreadd, which is why there is prepare.
+	 */
+	noio = memalloc_noio_save();
 	if (!session) {
 		session = create(disk);
-		if (IS_ERR(session))
-			return PTR_ERR(session);
+		r = PTR_ERR_OR_ZERO(session);
+		if (r)
+			goto restore_noio;
 		r = set_up(session, gd);
 	}
 	if (!r && arming)
 		r = arm(session);
 	finish(disk, r);
+restore_noio:
+	memalloc_noio_restore(noio);
 	return r;
 }
 
 int vmab_instant_prepare(struct vmab_disk *disk)
 {
-	unsigned int noio;
-	int r;
-
-	/* The disk may be suspended all the same: reclaim must not wait for writes to it. */
-	noio = memalloc_noio_save();
-	r = make_instant(disk, false);
-	memalloc_noio_restore(noio);
-	return r;
+	return make_instant(disk, false);
 }
 
 int vmab_instant_arm(struct vmab_disk *disk)
 {
-	unsigned int noio;
-	int r;
-
-	/* Likewise; this does not cover kthreadd, which is why there is prepare. */
-	noio = memalloc_noio_save();
-	r = make_instant(disk, true);
-	memalloc_noio_restore(noio);
-	return r;
+	return make_instant(disk, true);
 }
 
 int vmab_instant_disarm(struct vmab_disk *disk)

@@ -26,8 +26,8 @@ int vmab_instant_prepare(struct vmab_disk *disk);
 
 /*
  * 0, -EAGAIN (the disk is not suspended), -ENODEV (it has no fleece device, or is
- * not live), -EBUSY (it is in a session other than a
- * prepared one), -ENOMEM.
+ * not live), -EBUSY (it is in a session, but for one
+ * that is only prepared), -ENOMEM.
  */
 int vmab_instant_arm(struct vmab_disk *disk);
 
