@@ -243,8 +243,8 @@ class Targets(unittest.TestCase):
 
 
 class Show(unittest.TestCase):
-    parameters = {"reps": 2, "size_bytes": SIZE, "disk_iops": 1000, "disk_iops_size": 262144,
-                  "disk_bps": 64 * MIB, "rate_bytes_per_s": 16 * MIB, "slow_bps": 20000000,
+    parameters = {"reps": 2, "size_bytes": SIZE, "disk_iops": 1000, "request_bytes": 65536,
+                  "rate_bytes_per_s": 16 * MIB, "slow_bps": 20000000,
                   "stall_s": 3, "kernel": "6.1"}
 
     def text(self, reps):
