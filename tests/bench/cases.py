@@ -31,7 +31,10 @@ ARCHIVES = ["fast", "paced", "slow", "stalled"]
 ONLY_IF_NAMED = ["snapshot-64k-n"]
 
 FIRST_TOUCH = ["first-touch/model", "first-touch/ring"]
+# Disks and the size of each; one of 64 TiB is what the machine's memory has room for.
 ARM = ["arm/8x1T"]
+SCALE = ["scale/1x1G", "scale/1x64G", "scale/1x1T", "scale/1x16T", "scale/1x64T",
+         "scale/8x64G", "scale/32x64G", "scale/128x64G", "scale/254x64G"]
 # Instructions per I/O.
 COUNTED = ["counted/bare", "counted/linear", "counted/idle", "counted/safe"]
 
@@ -47,6 +50,12 @@ def matrix():
     return names
 
 
+def disks_of(case):
+    """Of a case of ARM or SCALE: how many, and the bytes of each."""
+    nr, size = case.split("/")[1].split("x")
+    return int(nr), int(size[:-1]) << {"G": 30, "T": 40}[size[-1]]
+
+
 def is_matrix(case):
     return case.count("/") == 2
 
@@ -54,7 +63,7 @@ def is_matrix(case):
 def select(cases="*", workloads="*"):
     """The cases that match one of the globs of cases; of the matrix, also of workloads."""
     chosen = []
-    for case in matrix() + FIRST_TOUCH + ARM + COUNTED:
+    for case in matrix() + FIRST_TOUCH + ARM + SCALE + COUNTED:
         patterns = [p for p in cases.split() if fnmatch.fnmatchcase(case, p)]
         if not patterns:
             continue

@@ -132,7 +132,7 @@ class Reduce(unittest.TestCase):
         found |= set(reduce.special_numbers({
             "writes_per_s": 1, "instructions_per_io": 1, "chunks_pushed": 2, "bytes_read": 4,
             "bytes_written": 2, "latencies_us": [1, 2], "window_ns": 3000, "empty_ns": 1000,
-            "memory_bytes": 10, "slot_bytes": 4, "map_bytes": 5}))
+            "setup_ns": 1, "memory_bytes": 10, "slot_bytes": 4, "map_bytes": 5}))
         found = {f for f in found if not f.startswith(("io.", "cpu_s."))}
         self.assertEqual(found, set(reduce.METRICS))
 
@@ -189,6 +189,7 @@ def made_up(factor):
                      "extra_share": 0 if good else 1.5, "cpu_idle_share": 0.5,
                      "instructions_per_io": 1000, "writes_per_s": 480,
                      "read_per_chunk_bytes": 65536, "written_per_chunk_bytes": 0,
+                     "setup_us": 1500, "arm_window_us": 20000, "memory_bytes": 66 * MIB,
                      "memory_over_bytes": MIB // 2, "arm_over_empty_us": 10000}
     return rep
 
@@ -256,8 +257,10 @@ class Show(unittest.TestCase):
         second["ring/seq64k/fast"] = {"error": "died"}
         text = self.text([made_up(2), second])
         for wanted in ("rand4k-d32, backup as fast as it goes", "Targets", "repetition 2: "
-                       "ring/seq64k/fast: died"):
+                       "ring/seq64k/fast: died", "instructions per I/O"):
             self.assertIn(wanted, text)
+        line = [t for t in text.splitlines() if t.startswith("scale/1x64T ")][0].split()
+        self.assertEqual(line[1:], ["1.5", "20.0", "10.0", "66.0", "0.50"])
         line = [t for t in text.splitlines() if t.startswith("snapshot-64k ")][0].split()
         # The median of 500 and 250, and how far they are off.
         self.assertEqual(line[1:4], ["375", "-33+33%", "0.50"])

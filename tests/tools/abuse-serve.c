@@ -189,15 +189,17 @@ int hold_main(int argc, char **argv)
 {
 	struct serve s = { .slots = 2, .batch = 1 };
 	struct bed bed = { 0 };
-	char more[128];
-	uint64_t begin, end, empty = 0;
+	char more[160];
+	uint64_t begin, end, setup, empty = 0;
 	int fd, r;
 
 	parse(argc, argv, &s);
 	bed.setup = s.setup;
 	bed_open(&bed, argv + optind, (unsigned int)(argc - optind));
 	catch_signals();
+	begin = now_ns();
 	fd = bed_session(&bed, s.slots, s.reserve, false, NULL);
+	setup = now_ns() - begin;
 	forget_first(fd, s.forget);
 	if (s.empty_first)
 		empty = empty_window(&bed);
@@ -226,8 +228,9 @@ int hold_main(int argc, char **argv)
 		if (p[1].revents & POLLERR)
 			break;
 	}
-	snprintf(more, sizeof(more), "\"armed_ns\":[%llu,%llu],\"empty_ns\":%llu,",
-		 (unsigned long long)begin, (unsigned long long)end, (unsigned long long)empty);
+	snprintf(more, sizeof(more), "\"armed_ns\":[%llu,%llu],\"empty_ns\":%llu,\"setup_ns\":%llu,",
+		 (unsigned long long)begin, (unsigned long long)end, (unsigned long long)empty,
+		 (unsigned long long)setup);
 	print_status(fd, more);
 	close(fd);
 	return 0;

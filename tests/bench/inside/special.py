@@ -5,13 +5,14 @@ first-touch: 4 KiB random writes, 32 at a time, each to a chunk that no write ha
 FETCH rests: a session that takes what guests push and asks for nothing. "model" is what the
 disk allows at most: 64 KiB reads and 4 KiB writes, one for one, without any of our code.
 
-arm: the time for which 8 disks of 1 TiB are suspended, over suspending and resuming them for
-nothing; and the kernel's memory for the session.
+arm and scale: the time for which so many disks of that size are suspended, over suspending and
+resuming them for nothing; what setting up takes before that; and the kernel's memory for the session.
 """
 import json
 import subprocess
 import time
 
+import cases
 from inside import children, disks, meter
 from inside.stack import Session
 
@@ -21,8 +22,6 @@ NO_RATE = 100000
 CHUNK = 64 << 10
 # Writes before all chunks were touched: this part of them.
 TOUCHED_PART = 0.8
-ARM_DISKS = 8
-ARM_SECTORS = 1 << 31
 ARM_SLOTS = 1024
 # What the model runs, seconds.
 MODEL_SECONDS = 10
@@ -78,25 +77,30 @@ def first_touch_ring(bed, directory, seed):
                               - moved["guest"]["sectors_written"]) * 512}
 
 
-def arm(bed, directory, seed):
-    tops = []
-    for i in range(ARM_DISKS):
-        nothing = bed.mapper.create(f"nothing{i}", f"0 {ARM_SECTORS} zero")
-        tops.append(bed.mapper.create(f"top{i}", f"0 {ARM_SECTORS} vmabackup {nothing}"))
-    free = meter.memory_free()
-    session = Session(bed, "hold", tops, slots=ARM_SLOTS,
-                      options=["--empty-first", "--policy", "ring"])
-    # What only its start needed is given back.
-    time.sleep(1)
-    used = free - meter.memory_free()
-    with open(f"/proc/{session.child.pid}/status") as f:
-        process = [int(line.split()[1]) * 1024 for line in f if line.startswith("RssAnon:")][0]
-    status = session.end()
-    begin, end = status["armed_ns"]
-    return {"window_ns": end - begin, "empty_ns": status["empty_ns"],
-            "memory_bytes": used - process, "slot_bytes": ARM_SLOTS * CHUNK,
-            "map_bytes": ARM_DISKS * ARM_SECTORS * 512 // CHUNK // 4}
+def arm(nr, size):
+    """The case with so many disks of size bytes. They lie on nothing: nobody reads them."""
+    def run(bed, directory, seed):
+        tops = []
+        for i in range(nr):
+            table = f"0 {size >> 9}"
+            nothing = bed.mapper.create(f"nothing{i}", f"{table} zero")
+            tops.append(bed.mapper.create(f"top{i}", f"{table} vmabackup {nothing}"))
+        free = meter.memory_free()
+        session = Session(bed, "hold", tops, slots=ARM_SLOTS,
+                          options=["--empty-first", "--policy", "ring"])
+        # What only its start needed is given back.
+        time.sleep(1)
+        used = free - meter.memory_free()
+        with open(f"/proc/{session.child.pid}/status") as f:
+            process = [int(line.split()[1]) * 1024 for line in f
+                       if line.startswith("RssAnon:")][0]
+        status = session.end()
+        begin, end = status["armed_ns"]
+        return {"window_ns": end - begin, "empty_ns": status["empty_ns"],
+                "setup_ns": status["setup_ns"], "memory_bytes": used - process,
+                "slot_bytes": ARM_SLOTS * CHUNK, "map_bytes": nr * (size // CHUNK // 4)}
+    return run
 
 
-CASES = {"first-touch/model": first_touch_model, "first-touch/ring": first_touch_ring,
-         "arm/8x1T": arm}
+CASES = {"first-touch/model": first_touch_model, "first-touch/ring": first_touch_ring}
+CASES.update({name: arm(*cases.disks_of(name)) for name in cases.ARM + cases.SCALE})

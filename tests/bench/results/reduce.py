@@ -44,12 +44,13 @@ METRICS = {
     "space_bytes": "the most that the backup occupied beside volume and archive",
     "chunks_pushed_share": "part of the volume that guest writes pushed (ours only)",
     "stall_s": "for how long the archive's disk stood still",
-    # first-touch, arm, counted
+    # first-touch, arm, scale, counted
     "writes_per_s": "first-touch writes per second",
     "read_per_chunk_bytes": "bytes read from the disk for each chunk that was pushed",
     "written_per_chunk_bytes": "bytes written for each beside the guest's own write",
     "arm_window_us": "from the first suspend to the last resume, microseconds",
     "arm_over_empty_us": "the same less a suspend and resume of the same disks for nothing",
+    "setup_us": "all of a session's ioctls before the first suspend, microseconds",
     "memory_bytes": "kernel memory of the session",
     "memory_over_bytes": "the same less slots and 2 bits per chunk",
     "instructions_per_io": "of one 4 KiB write and its completion, kernel and fio",
@@ -166,6 +167,7 @@ def special_numbers(raw):
     if "window_ns" in raw:
         numbers["arm_window_us"] = raw["window_ns"] / 1e3
         numbers["arm_over_empty_us"] = (raw["window_ns"] - raw["empty_ns"]) / 1e3
+        numbers["setup_us"] = raw["setup_ns"] / 1e3
         numbers["memory_bytes"] = raw["memory_bytes"]
         numbers["memory_over_bytes"] = raw["memory_bytes"] - raw["slot_bytes"] - raw["map_bytes"]
     return numbers

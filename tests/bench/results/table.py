@@ -22,6 +22,15 @@ COLUMNS = [
     ("idle %", "cpu_idle_share", 0.01, 0),
 ]
 
+ARM_COLUMNS = [
+    ("setup ms", "setup_us", 1000, 1),
+    ("suspended ms", "arm_window_us", 1000, 1),
+    ("over empty", "arm_over_empty_us", 1000, 1),
+    ("memory MiB", "memory_bytes", MIB, 1),
+    ("over slots and map", "memory_over_bytes", MIB, 2),
+]
+COUNTED_COLUMNS = [("instructions per I/O", "instructions_per_io", 1, 0)]
+
 WORDS = {
     "none": "no backup",
     "fast": "backup as fast as it goes",
@@ -80,6 +89,15 @@ def block(runs, workload, archive):
     return [f"{workload}, {WORDS[archive]}", ""] + lines_of([heading] + rows) + [""]
 
 
+def special_block(runs, heading, columns, names):
+    rows = [[name] + [number(found and found["median"], c[2], c[3]) for c in columns
+                      for found in [runs.spread(name, c[1])]]
+            for name in names if runs.spread(name, columns[0][1])]
+    if not rows:
+        return []
+    return [heading, ""] + lines_of([[""] + [c[0] for c in columns]] + rows) + [""]
+
+
 def target_lines(rows):
     out = [["", "wanted", "measured", "", ""]]
     for row in rows:
@@ -115,6 +133,9 @@ def text(runs, parameters, targets):
     for workload in cases.WORKLOADS + [cases.QUIET]:
         for archive in ["none"] + cases.ARCHIVES:
             out += block(runs, workload, archive)
+    out += special_block(runs, "arming, and the kernel's memory", ARM_COLUMNS,
+                         cases.SCALE + cases.ARM)
+    out += special_block(runs, "instructions", COUNTED_COLUMNS, cases.COUNTED)
     out += ["Targets", ""] + target_lines(targets) + [""]
     for heading, lines in (("Doubtful", warnings(runs)),
                            ("Failed", [f"repetition {n}: {c}: {e}"
