@@ -2,6 +2,7 @@
 #include "claim.h"
 
 #include "chunk-map.h"
+#include "fetch-depth.h"
 #include "fleece.h"
 #include "held.h"
 #include "slots.h"
@@ -109,6 +110,6 @@ void vmab_claim_for_fetch(struct vmab_member *member, u64 chunk)
 	else
 		/* Guests wait for it: as urgent as one of theirs. */
 		list_add_tail(&copy->link, &member->guest_reads);
-	member->fetching++;
+	vmab_depth_began(member, vmab_copy_source(copy));
 	trace_vmab_claim(member->dev, chunk, false, copy->refetch, false);
 }

@@ -276,13 +276,10 @@ static bool end_read(struct vmab_copy *copy, int error)
 	struct vmab_member *member = copy->member;
 	struct vmab_session *session = member->session;
 
-	if (copy->guest) {
+	if (copy->guest)
 		member->nr_guest_reads--;
-	} else {
-		member->fetching--;
-		if (!error)
-			vmab_depth_ended(member, ktime_get_ns() - copy->since);
-	}
+	else
+		vmab_depth_ended(member, vmab_copy_source(copy), ktime_get_ns() - copy->since);
 
 	if (session->state != VMABACKUP_STATE_ARMED) {
 		drop(copy, 0);
@@ -315,6 +312,7 @@ static void read_endio(struct bio *bio)
 	struct vmab_disk *disk = copy->disk;
 	atomic_t *ios = copy->refetch ? &disk->fleece_ios : &disk->origin_reads;
 	int error = blk_status_to_errno(bio->bi_status);
+	enum vmab_source source = vmab_copy_source(copy);
 	bool guest = copy->guest;
 	unsigned long flags;
 
@@ -328,7 +326,7 @@ static void read_endio(struct bio *bio)
 		/* A share of the slots, or a slot after all, came free. */
 		if (guest && !list_empty(&session->hungry))
 			vmab_guest_serve(session);
-		if (!guest && vmab_fetch_wants_more(member))
+		if (!guest && vmab_fetch_wants_more(member, source))
 			vmab_go_on(session);
 	}
 	spin_unlock_irqrestore(&session->lock, flags);

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Two things decide.  As long as reads take little longer than one alone would, more of
- * them cost nobody anything: the disk does them at the same time, or is so fast that
- * the wait does not matter.  And when the guest keeps a disk busy, the backup may have
- * as many reads in its queue as the guest has I/Os, so that each gets half, however deep the
- * guest's queue is: those that guests' writes pushed, and FETCH's.
+ * them cost nobody anything: the device does them at the same time, or is so fast that
+ * the wait does not matter.  And when others keep a device busy, FETCH may have as
+ * many reads in its queue, so that each gets half, however deep the others' queue is.
+ * At the origin they are the guest's I/Os, and what those pushed counts as the
+ * backup's half.  At the fleece device they are all else that this disk has there:
+ * writes of what guests pushed, discards, reads of views.
  *
- * What one takes alone is the least that was seen of late.  A disk that is never idle shows
- * only its queue, so that now and then FETCH waits until it has no read there, and then
- * has one go alone.
+ * What one takes alone is the least that was seen of late.  A device that is never idle
+ * shows only its queue, so that now and then FETCH waits until it has no read there, and
+ * then has one go alone.
  */
 #include "fetch-depth.h"
 
@@ -49,59 +51,99 @@ static u32 least(const struct vmab_member *member)
 
 void vmab_depth_init(struct vmab_member *member)
 {
-	struct vmab_depth *depth = &member->depth;
+	struct vmab_depth *depth;
 
-	depth->measuring = 1;
-	depth->least_ns = U64_MAX;
-	depth->least_since = ktime_get_ns();
-	depth->least_before_ns = U64_MAX;
+	for (depth = member->depth; depth < member->depth + VMAB_SOURCES; depth++) {
+		depth->measuring = 1;
+		depth->least_ns = U64_MAX;
+		depth->least_since = ktime_get_ns();
+		depth->least_before_ns = U64_MAX;
+	}
 }
 
-u32 vmab_depth(const struct vmab_member *member)
+/* At least 1. */
+static u32 chunks(const struct vmab_member *member, const struct vmab_depth *depth)
 {
-	const struct vmab_depth *depth = &member->depth;
-	u32 even = depth->guests - min(depth->guests, member->nr_guest_reads);
-
 	if (depth->measuring)
 		return 1;
-	return clamp(max(depth->limit, even), least(member), most(member));
+	return clamp(max(depth->limit, depth->others), least(member), most(member));
 }
 
-/* The guest's I/O that device-mapper has, but for what waits here. */
-void vmab_depth_look(struct vmab_member *member)
+bool vmab_depth_may(const struct vmab_member *member, enum vmab_source source)
+{
+	const struct vmab_depth *depth = &member->depth[source];
+
+	return depth->reading < chunks(member, depth);
+}
+
+bool vmab_depth_low(const struct vmab_member *member, enum vmab_source source)
+{
+	const struct vmab_depth *depth = &member->depth[source];
+
+	return depth->reading <= chunks(member, depth) / 2;
+}
+
+/*
+ * The guest's I/O, less the reads that it pushed.  Bios that are held do not count: they are
+ * accounted from when they are submitted to the origin (accounts_remapped_io).
+ */
+static long at_origin(const struct vmab_member *member)
 {
 	struct block_device *part = member->disk->gd->part0;
-	struct vmab_depth *depth = &member->depth;
-	u64 now = ktime_get_ns();
-	long n;
+	long n = -(long)member->nr_guest_reads;
 	int cpu;
 
-	lockdep_assert_held(&member->session->lock);
-
-	if (now - depth->looked_at < LOOK_NS)
-		return;
-	depth->looked_at = now;
-	n = -(long)member->stats.held_now;
 	for_each_possible_cpu(cpu)
 		n += part_stat_local_read_cpu(part, in_flight[0], cpu) +
 		     part_stat_local_read_cpu(part, in_flight[1], cpu);
-	/* They are not read at one time. */
-	depth->guests = clamp(n, 0L, (long)most(member));
+	return n;
 }
 
-static void end_round(struct vmab_member *member)
+static long at_fleece(const struct vmab_member *member)
 {
-	struct vmab_depth *depth = &member->depth;
+	return atomic_read(&member->disk->fleece_ios) -
+	       (long)member->depth[VMAB_FROM_FLEECE].reading;
+}
+
+void vmab_depth_look(struct vmab_member *member)
+{
+	long bound = most(member);
+	u64 now = ktime_get_ns();
+
+	lockdep_assert_held(&member->session->lock);
+
+	if (now - member->looked_at < LOOK_NS)
+		return;
+	member->looked_at = now;
+	/* Counters of CPUs are not read at one time, so that the sum may be anything. */
+	member->depth[VMAB_FROM_ORIGIN].others = clamp(at_origin(member), 0L, bound);
+	member->depth[VMAB_FROM_FLEECE].others = clamp(at_fleece(member), 0L, bound);
+}
+
+void vmab_depth_began(struct vmab_member *member, enum vmab_source source)
+{
+	struct vmab_depth *depth = &member->depth[source];
+
+	lockdep_assert_held(&member->session->lock);
+
+	depth->reading++;
+	if (depth->reading >= max(depth->limit, least(member)))
+		depth->full = true;
+}
+
+static void end_round(const struct vmab_member *member, struct vmab_depth *depth)
+{
 	u64 now = ktime_get_ns();
 	u64 alone = min(depth->least_ns, depth->least_before_ns);
 	u64 mean = div_u64(depth->sum_ns, depth->ended);
 	u32 limit = max(depth->limit, least(member));
 	u32 step = limit / 4 + 1;
 
-	if (mean <= 2 * alone + SLACK_NS)
-		depth->limit = min(limit + step, most(member));
-	else
+	if (mean > 2 * alone + SLACK_NS)
 		depth->limit = limit - step;
+	else if (depth->full)
+		depth->limit = min(limit + step, most(member));
+	depth->full = false;
 	if (now - depth->least_since > LEAST_NS) {
 		depth->least_before_ns = depth->least_ns;
 		depth->least_ns = U64_MAX;
@@ -113,20 +155,21 @@ static void end_round(struct vmab_member *member)
 	depth->ended = 0;
 }
 
-void vmab_depth_ended(struct vmab_member *member, u64 ns)
+void vmab_depth_ended(struct vmab_member *member, enum vmab_source source, u64 ns)
 {
-	struct vmab_depth *depth = &member->depth;
+	struct vmab_depth *depth = &member->depth[source];
 
 	lockdep_assert_held(&member->session->lock);
 
+	depth->reading--;
 	depth->least_ns = min(depth->least_ns, ns);
 	if (depth->measuring) {
-		if (!member->fetching)
+		if (!depth->reading)
 			depth->measuring--;
 		return;
 	}
 	depth->sum_ns += ns;
 	depth->ended++;
 	if (depth->ended >= max(depth->limit, least(member)))
-		end_round(member);
+		end_round(member, depth);
 }

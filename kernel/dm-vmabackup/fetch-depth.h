@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * fetch-depth: how many chunks FETCH may have a disk read at a time.  Reads that
- * wait in the disk's queue are what a guest's I/O waits behind.
+ * fetch-depth: how many chunks FETCH may have a device read at a time, and has.  Reads
+ * that wait in its queue are what a guest's I/O waits behind.
+ *
+ * Origin and fleece device are by themselves: one that is slow does not make the
+ * other's share small.
  *
  * All with the session's lock; may be called from interrupts.
  */
@@ -12,13 +15,19 @@
 
 void vmab_depth_init(struct vmab_member *member);
 
-/* The guest's I/O is looked at again; once for several claims.  The disk is there. */
+/* Others' I/O is looked at again; once for several claims.  The disk is there. */
 void vmab_depth_look(struct vmab_member *member);
 
-/* Chunks; at least 1. */
-u32 vmab_depth(const struct vmab_member *member);
+/* One more may be read. Always true when none is. */
+bool vmab_depth_may(const struct vmab_member *member, enum vmab_source source);
 
-/* A read for FETCH has ended after so many ns; member->fetching is without it. */
-void vmab_depth_ended(struct vmab_member *member, u64 ns);
+/* No more than half of what may be read is. Always true when none is. */
+bool vmab_depth_low(const struct vmab_member *member, enum vmab_source source);
+
+/* FETCH has claimed a chunk. */
+void vmab_depth_began(struct vmab_member *member, enum vmab_source source);
+
+/* A chunk is not READING any more; it took so many ns. */
+void vmab_depth_ended(struct vmab_member *member, enum vmab_source source, u64 ns);
 
 #endif /* VMAB_FETCH_DEPTH_H */

@@ -17,10 +17,9 @@
 /* Likewise, how many are forgotten. */
 #define FORGET_BATCH	BIT(14)
 
-bool vmab_fetch_wants_more(const struct vmab_member *member)
+bool vmab_fetch_wants_more(const struct vmab_member *member, enum vmab_source source)
 {
-	return !list_empty(&member->session->ranges) &&
-	       member->fetching <= vmab_depth(member) / 2;
+	return !list_empty(&member->session->ranges) && vmab_depth_low(member, source);
 }
 
 void vmab_fetch_retry(struct vmab_member *member, u64 chunk)
@@ -41,8 +40,13 @@ void vmab_fetch_retry(struct vmab_member *member, u64 chunk)
 
 static bool may_fetch(const struct vmab_member *member)
 {
-	return member->disk && !member->disk->paused &&
-	       member->fetching < vmab_depth(member);
+	return member->disk && !member->disk->paused;
+}
+
+static bool may_read(const struct vmab_member *member, u64 chunk)
+{
+	return vmab_depth_may(member, vmab_map_is_needed(&member->map, chunk) ?
+				      VMAB_FROM_ORIGIN : VMAB_FROM_FLEECE);
 }
 
 /*
@@ -83,6 +87,8 @@ static bool claim_range(struct vmab_range *range, u64 *budget)
 		*budget -= chunk - range->next;
 		range->next = chunk;
 		if (chunk < stop) {
+			if (!may_read(member, chunk))
+				break;
 			vmab_claim_for_fetch(member, chunk);
 			range->next++;
 		}

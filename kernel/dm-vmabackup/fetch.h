@@ -22,7 +22,7 @@ void vmab_fetch_retry(struct vmab_member *member, u64 chunk);
 /* Slots came free, or a disk is in use again: guests go on, then FETCH. Locked. */
 void vmab_fetch_kick(struct vmab_session *session);
 
-/* After half of what FETCH may have read at a time, for reads that merge. Locked. */
-bool vmab_fetch_wants_more(const struct vmab_member *member);
+/* After half of what FETCH may have read there at a time, for reads that merge. Locked. */
+bool vmab_fetch_wants_more(const struct vmab_member *member, enum vmab_source source);
 
 #endif /* VMAB_FETCH_H */

@@ -215,12 +215,20 @@ struct vmab_range {
 	u64 next, end;
 };
 
-/* How much FETCH may have a disk read; fetch-depth.c.  Under session->lock. */
+/* Where FETCH reads a chunk. */
+enum vmab_source {
+	VMAB_FROM_ORIGIN,
+	VMAB_FROM_FLEECE,
+	VMAB_SOURCES,
+};
+
+/* How much FETCH may have one device read; fetch-depth.c.  Under session->lock. */
 struct vmab_depth {
+	u32 reading;			/* FETCH's chunks that are READING there */
 	u32 limit;			/* chunks, by what reads take */
+	bool full;			/* so many were under way in this round */
 	u32 measuring;			/* so many times FETCH has no read under way first */
-	u32 guests;			/* bios of guests at the disk, when last looked at */
-	u64 looked_at;			/* ns */
+	u32 others;			/* what others have there, when last looked at */
 	u32 ended;			/* reads of this round */
 	u64 sum_ns;			/* of what they took */
 	u64 least_ns;			/* what a read takes at least, and ... */
@@ -256,8 +264,8 @@ struct vmab_member {
 	struct list_head fleece_writes;	/* to be submitted */
 	struct list_head guest_copies;	/* claimed for guests, until the chunk is safe */
 	u32 nr_guest_reads;		/* guests' chunks that are READING */
-	u32 fetching;			/* FETCH's chunks that are READING */
-	struct vmab_depth depth;	/* how many that may be */
+	struct vmab_depth depth[VMAB_SOURCES];	/* what FETCH has under way, and may have */
+	u64 looked_at;			/* ns, when others' I/O was last looked at */
 	u32 submitted;			/* reads, to give FETCH's a turn now and then */
 	struct vmab_range retry;	/* chunks whose copy failed when FETCH had passed */
 	u64 suspend_since;		/* ns, while being suspended with flush; or 0 */
@@ -318,6 +326,11 @@ struct vmab_copy {
 	struct bio bio;
 	struct bio_vec *bvecs;
 };
+
+static inline enum vmab_source vmab_copy_source(const struct vmab_copy *copy)
+{
+	return copy->refetch ? VMAB_FROM_FLEECE : VMAB_FROM_ORIGIN;
+}
 
 struct vmab_slots {
 	u32 nr;
