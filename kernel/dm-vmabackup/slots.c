@@ -7,6 +7,7 @@
 #include <linux/nospec.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
+#include <xen/xen.h>
 
 #include "compat.h"
 
@@ -16,31 +17,39 @@ static u32 pages_per_slot(const struct vmab_slots *slots)
 }
 
 /*
- * Contiguous if that is to be had at once: fewer segments for the disk.  Split
- * into single pages either way, since each is mapped and pinned by itself.
+ * Contiguous if that is to be had at once: one segment for the disk, and one vector for
+ * the bio.  Split into single pages either way, since each is mapped and pinned by itself.
+ * What is contiguous for a guest of Xen need not be for the device, and a vector that is not
+ * would be copied: there, which pages share one is bio_add_page()'s to say.
  */
-static int alloc_slot_pages(struct page **pages, u32 nr)
+static int alloc_slot_pages(struct vmab_copy *copy, struct page **pages, u32 nr)
 {
 	const gfp_t gfp = GFP_KERNEL_ACCOUNT | __GFP_ZERO;
 	unsigned int order = ilog2(nr);
 	struct page *page;
 	u32 i;
 
-	page = order ? alloc_pages(gfp | __GFP_NORETRY | __GFP_NOWARN, order) : NULL;
+	page = alloc_pages(gfp | __GFP_NORETRY | __GFP_NOWARN, order);
 	if (page) {
 		split_page(page, order);
 		for (i = 0; i < nr; i++)
 			pages[i] = page + i;
-		return 0;
+		if (!xen_domain()) {
+			copy->bvecs = &copy->bvec;
+			copy->nr_bvecs = 1;
+			return 0;
+		}
 	}
 
 	/* A session too large for the machine is refused, not paid for by others. */
-	for (i = 0; i < nr; i++) {
+	for (i = 0; i < nr && !page; i++) {
 		pages[i] = alloc_page(gfp | __GFP_RETRY_MAYFAIL | __GFP_NOWARN);
 		if (!pages[i])
 			return -ENOMEM;
 	}
-	return 0;
+	copy->bvecs = kcalloc(nr, sizeof(*copy->bvecs), GFP_KERNEL_ACCOUNT);
+	copy->nr_bvecs = nr;
+	return copy->bvecs ? 0 : -ENOMEM;
 }
 
 struct vmab_slots *vmab_slots_create(u32 nr, u32 size, u32 reserve)
@@ -61,20 +70,18 @@ struct vmab_slots *vmab_slots_create(u32 nr, u32 size, u32 reserve)
 	per_slot = pages_per_slot(slots);
 
 	slots->pages = kvcalloc(nr, per_slot * sizeof(*slots->pages), gfp);
-	slots->bvecs = kvcalloc(nr, per_slot * sizeof(*slots->bvecs), gfp);
 	slots->copies = kvcalloc(nr, sizeof(*slots->copies), gfp);
 	slots->copying = kvcalloc(1u << slots->hash_bits, sizeof(*slots->copying), gfp);
-	if (!slots->pages || !slots->bvecs || !slots->copies || !slots->copying)
+	if (!slots->pages || !slots->copies || !slots->copying)
 		goto destroy_slots;
 
 	for (i = 0; i < nr; i++) {
 		struct vmab_copy *copy = &slots->copies[i];
 
-		if (alloc_slot_pages(slots->pages + i * per_slot, per_slot))
+		if (alloc_slot_pages(copy, slots->pages + i * per_slot, per_slot))
 			goto destroy_slots;
 		copy->slot = i;
 		copy->owner = VMAB_SLOT_FREE;
-		copy->bvecs = slots->bvecs + i * per_slot;
 		INIT_LIST_HEAD(&copy->waiters);
 		INIT_LIST_HEAD(&copy->readers);
 		INIT_LIST_HEAD(&copy->guests);
@@ -98,9 +105,11 @@ void vmab_slots_destroy(struct vmab_slots *slots)
 	for (i = 0; slots->pages && i < slots->nr * pages_per_slot(slots); i++)
 		if (slots->pages[i])
 			put_page(slots->pages[i]);
+	for (i = 0; slots->copies && i < slots->nr; i++)
+		if (slots->copies[i].bvecs != &slots->copies[i].bvec)
+			kfree(slots->copies[i].bvecs);
 	kvfree(slots->copying);
 	kvfree(slots->copies);
-	kvfree(slots->bvecs);
 	kvfree(slots->pages);
 	kfree(slots);
 }
@@ -209,12 +218,13 @@ void vmab_slots_init_bio(struct vmab_slots *slots, struct vmab_copy *copy, blk_o
 {
 	struct page **pages = slots->pages + copy->slot * pages_per_slot(slots);
 	u32 length = round_up(copy->length, block);
+	u32 part = slots->size / copy->nr_bvecs;
 	u32 done, len;
 
-	bio_init(&copy->bio, NULL, copy->bvecs, pages_per_slot(slots), opf);
+	bio_init(&copy->bio, NULL, copy->bvecs, copy->nr_bvecs, opf);
 	for (done = 0; done < length; done += len) {
-		len = min_t(u32, length - done, PAGE_SIZE);
-		/* Can't fail: there is a vector for each page. */
+		len = min(length - done, part);
+		/* Can't fail: there is a vector for each part. */
 		WARN_ON_ONCE(bio_add_page(&copy->bio, pages[done >> PAGE_SHIFT], len, 0) != len);
 	}
 }

@@ -324,7 +324,9 @@ struct vmab_copy {
 	bool draining;			/* ... but for view reads of the origin first */
 	bool written;			/* WRITING has ended, the draining has not */
 	struct bio bio;
-	struct bio_vec *bvecs;
+	struct bio_vec *bvecs;		/* &bvec if the slot's pages are contiguous */
+	u32 nr_bvecs;			/* constant, like bvecs */
+	struct bio_vec bvec;
 };
 
 static inline enum vmab_source vmab_copy_source(const struct vmab_copy *copy)
@@ -342,7 +344,6 @@ struct vmab_slots {
 	struct list_head free;
 	struct page **pages;		/* nr * size / PAGE_SIZE, in order */
 	struct vmab_copy *copies;	/* one per slot */
-	struct bio_vec *bvecs;
 	struct hlist_head *copying;	/* by member and chunk */
 	unsigned int hash_bits;
 };
