@@ -83,10 +83,6 @@ static int view_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 		goto free_view;
 	}
 	view->chunk_shift = geometry.chunk_shift;
-	/* A read that crosses chunks could want two devices. */
-	r = dm_set_target_max_io_len(ti, 1u << view->chunk_shift);
-	if (r)
-		goto free_view;
 	r = get_below(ti, geometry.origin, &view->origin);
 	if (r) {
 		ti->error = "The origin can't be opened";
@@ -139,6 +135,22 @@ static int map_verdict(enum vmab_view_verdict verdict, struct bio *bio)
 	}
 }
 
+/* A read that crosses chunks could want two devices: the first of them now. */
+static void cut(const struct vmab_view *view, struct vmab_view_read *read, struct bio *bio)
+{
+	unsigned int chunk = 1u << view->chunk_shift;
+	unsigned int left = chunk - (bio->bi_iter.bi_sector & (chunk - 1));
+
+	/*
+	 * Not by dm_set_target_max_io_len(): which reads were cut is to be known.
+	 * dm puts one that comes back as a requeue together again while what comes
+	 * after it may still be being cut, so those must not come back.
+	 */
+	read->cut = bio_sectors(bio) > left;
+	if (read->cut)
+		dm_accept_partial_bio(bio, left);
+}
+
 static int view_map(struct dm_target *ti, struct bio *bio)
 {
 	enum vmab_view_verdict verdict = VMAB_VIEW_OVER;
@@ -149,6 +161,7 @@ static int view_map(struct dm_target *ti, struct bio *bio)
 	read->place = VMAB_VIEW_NOWHERE;
 	if (bio_op(bio) != REQ_OP_READ)
 		return DM_MAPIO_KILL;
+	cut(view, read, bio);
 	/* One that polls is never told to come again; see guest.c. */
 	if (bio->bi_opf & REQ_POLLED)
 		bio->bi_opf &= ~(REQ_POLLED | REQ_NOWAIT);

@@ -381,6 +381,7 @@ struct vmab_view_read {
 	struct vmab_disk *disk;		/* pinned on ORIGIN and FLEECE */
 	u64 chunk;
 	enum vmab_view_place place;
+	bool cut;			/* more of the same bio comes after it */
 };
 
 /*

@@ -94,7 +94,7 @@ enum vmab_view_verdict vmab_view_read_map(struct vmab_view *view, struct vmab_me
 	if (verdict == VMAB_VIEW_HELD) {
 		if (bio->bi_opf & REQ_NOWAIT)
 			verdict = VMAB_VIEW_AGAIN;
-		else if (dm_noflush_suspending(view->ti))
+		else if (dm_noflush_suspending(view->ti) && !read->cut)
 			verdict = VMAB_VIEW_REQUEUE;
 		if (verdict != VMAB_VIEW_HELD)
 			list_del(&read->wait);
@@ -188,20 +188,33 @@ void vmab_view_read_resume(struct vmab_member *member)
 		queue_work(member->session->leave_wq, &member->view_work);
 }
 
+static void take_back(struct vmab_view *view, struct list_head *from, struct list_head *to)
+{
+	struct vmab_view_read *read, *tmp;
+
+	list_for_each_entry_safe(read, tmp, from, wait) {
+		if (read->view != view || read->cut)
+			continue;
+		list_move_tail(&read->wait, to);
+		uncount(read);
+	}
+}
+
 void vmab_view_read_requeue(struct vmab_view *view, struct vmab_member *member)
 {
 	struct vmab_session *session = member->session;
 	struct vmab_view_read *read, *tmp;
+	struct vmab_copy *copy;
 	unsigned long flags;
 	LIST_HEAD(list);
 
+	/* Wherever they wait; those that come later are handed back by map. */
 	spin_lock_irqsave(&session->lock, flags);
-	list_for_each_entry_safe(read, tmp, &member->view_waiting, wait) {
-		if (read->view != view)
-			continue;
-		list_move_tail(&read->wait, &list);
-		uncount(read);
-	}
+	take_back(view, &member->view_waiting, &list);
+	take_back(view, &member->view_ready, &list);
+	/* A session with views has no FETCH, so that these are all copies. */
+	list_for_each_entry(copy, &member->guest_copies, guests)
+		take_back(view, &copy->readers, &list);
 	spin_unlock_irqrestore(&session->lock, flags);
 
 	list_for_each_entry_safe(read, tmp, &list, wait) {

@@ -37,8 +37,8 @@ bool vmab_view_read_end(struct vmab_view_read *read);
 void vmab_view_read_resume(struct vmab_member *member);
 
 /*
- * The view is being suspended without flush: its reads that wait for the disk's
- * resume go back to dm.  Under rcu_read_lock().
+ * The view is being suspended without flush: its reads that wait go back to dm, but for
+ * those that were cut.  Under rcu_read_lock().
  */
 void vmab_view_read_requeue(struct vmab_view *view, struct vmab_member *member);
 

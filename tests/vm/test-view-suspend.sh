@@ -4,8 +4,9 @@
 # while the view is read: no suspend hangs, no read fails or is wrong.
 # needs: disks=2x256M
 . "$BED_TOP/tests/vm/lib.sh"
+. "$BED_TOP/tests/vm/lib-fleece.sh"
 . "$BED_TOP/tests/vm/lib-view.sh"
-plan 19
+plan 26
 
 size=32768
 load_target
@@ -75,3 +76,57 @@ check "the view is what it was" same
 check "the session has not broken" state_is d0 armed
 drop_view v0
 disarm d0
+
+# Reads of a chunk that is on its way to a fleece device that hangs: one of that chunk alone goes
+# back to device-mapper, one that had to be cut stays, and neither is disturbed.
+piece origin1 /dev/vda 65536 16384
+piece store1 /dev/vdb 65536 16384
+awkward fleece1 /dev/mapper/store1
+noise /dev/mapper/origin1 2048
+dd if=/dev/mapper/origin1 of="$WORK/chunks" bs=64k count=2 iflag=direct status=none
+dm_create d1 "0 16384 vmabackup /dev/mapper/origin1 2 fleece /dev/mapper/fleece1"
+arm d1
+view_of d1 v1
+at_exit "dmsetup resume v1 2>/dev/null; dmsetup resume fleece1"
+
+# begin_wait KIB: reads so much of v1 in the background, and waits until the reader does.
+begin_wait() {
+	local bytes=$(($1 * 1024))
+
+	rm -f "$WORK/some"
+	dd if=/dev/mapper/v1 of="$WORK/some" bs=$bytes count=1 iflag=direct status=none &
+	reader=$!
+	wait_for 20 sleeps $reader
+}
+sleeps() {
+	[[ $(<"/proc/$1/stat") == *") D "* ]]
+}
+# read_was KIB NAME
+read_was() {
+	check_wait "$2: the read ends" $reader
+	check "$2: as it was" cmp -n $(($1 * 1024)) "$WORK/some" "$WORK/chunks"
+}
+
+dmsetup suspend --noflush --nolockfs fleece1
+burst_start write write /dev/mapper/d1 1 0 4096 1 $CHUNK
+wait_for 20 field_is d1 copying 1
+begin_wait 64
+check "one chunk: the view is suspended all the same" timeout 20 dmsetup suspend --noflush v1
+dmsetup resume v1
+dmsetup resume fleece1
+read_was 64 "one chunk"
+
+dmsetup suspend --noflush --nolockfs fleece1
+burst_start write write /dev/mapper/d1 1 $CHUNK 4096 1 $CHUNK
+wait_for 20 field_is d1 copying 1
+begin_wait 128
+dmsetup suspend --noflush v1 &
+suspend=$!
+sleep 0.5
+dmsetup resume fleece1
+check_wait "two chunks: the view's suspend ends, then" "$suspend"
+dmsetup resume v1
+read_was 128 "two chunks"
+check "the session has not broken" state_is d1 armed
+drop_view v1
+disarm d1
