@@ -117,11 +117,11 @@ static struct vmab_session *create(struct vmab_disk *disk)
 	return ERR_PTR(-EBUSY);
 }
 
-static void finish(struct vmab_disk *disk, int error)
+static void finish(struct vmab_disk *disk, int error, bool keep)
 {
 	mutex_lock(&vmab_registry);
 	disk->busy = false;
-	if (error)
+	if (error && !keep)
 		disarm(disk);
 	mutex_unlock(&vmab_registry);
 }
@@ -131,10 +131,12 @@ static int make_instant(struct vmab_disk *disk, bool arming)
 	struct vmab_session *session;
 	struct gendisk *gd;
 	unsigned int noio;
+	bool prepared;
 	int r;
 
 	mutex_lock(&vmab_registry);
 	r = begin(disk, arming, &session);
+	prepared = session;
 	gd = disk->gd;
 	mutex_unlock(&vmab_registry);
 	if (r)
@@ -154,7 +156,8 @@ static int make_instant(struct vmab_disk *disk, bool arming)
 	}
 	if (!r && arming)
 		r = arm(session);
-	finish(disk, r);
+	/* Resumed in between: what was prepared is as good as before. */
+	finish(disk, r, r == -EAGAIN && prepared);
 restore_noio:
 	memalloc_noio_restore(noio);
 	return r;
