@@ -6,7 +6,8 @@ FETCH rests: a session that takes what guests push and asks for nothing. "model"
 disk allows at most: 64 KiB reads and 4 KiB writes, one for one, without any of our code.
 
 arm and scale: the time for which so many disks of that size are suspended, over suspending and
-resuming them for nothing; what setting up takes before that; and the kernel's memory for the session.
+resuming them for nothing; what setting up takes before that; and the kernel's memory for the
+session.
 """
 import json
 import subprocess
