@@ -93,7 +93,7 @@ def main():
     print("load when a repetition began: " + " ".join(f"{x:.1f}" for x in result["load"]))
     print("inputs are out of the page cache before each run, outputs on stable storage (fsync)")
     print("at its end; dd reads and writes with O_DIRECT, vmactl reads disks and writes restored")
-    print("disks with it; archives, and what zstd and dd conv=sparse do, go through the page cache\n")
+    print("archives and disks with it; what reads archives, zstd, and dd conv=sparse do not\n")
     print_cases(result)
     print_ratios(result)
     print_random(result)

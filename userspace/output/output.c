@@ -13,12 +13,13 @@
 
 #include "libvma/text.h"
 #include "output/command.h"
+#include "output/direct.h"
 #include "output/temporary.h"
 
 #define BATCH	256	/* iovecs per system call; a full extent seldom has more */
 
 /*
- * With output_keep_disk_busy(): so many bytes are worth a request, and few enough that
+ * With output_keep_disk_busy() but without O_DIRECT: so many bytes are worth a request, and few enough that
  * next to nothing is left to be written when the last of them comes.
  */
 #define WRITE_OUT	(8u << 20)
@@ -32,7 +33,8 @@ struct output {
 	pid_t child;		/* the command that reads fd; 0: none */
 	int stop_fd;		/* output_stop_at(); -1: none */
 	uint64_t bytes;
-	bool busy;		/* output_keep_disk_busy() */
+	struct direct *direct;	/* output_keep_disk_busy(); NULL: none */
+	bool busy;		/* the same where there is no O_DIRECT */
 	uint64_t written_out;	/* bytes that the kernel was told to write to disk */
 };
 
@@ -40,6 +42,7 @@ static void output_free(struct output *o)
 {
 	if (!o)
 		return;
+	direct_free(o->direct);
 	if (o->fd > STDOUT_FILENO)
 		close(o->fd);
 	if (o->dir >= 0)
@@ -174,9 +177,17 @@ uint64_t output_bytes(const struct output *o)
 	return o->bytes;
 }
 
-void output_keep_disk_busy(struct output *o)
+int output_keep_disk_busy(struct output *o, struct vma_error *err)
 {
-	o->busy = o->name;
+	int ret;
+
+	if (!o->name)
+		return 0;
+	ret = direct_new(&o->direct, o->dir, o->temporary, o->fd);
+	o->busy = ret == -EOPNOTSUPP;
+	if (!ret || o->busy)
+		return 0;
+	return vma_fail(err, ret, "cannot write %s: %s", o->path, strerror(-ret));
 }
 
 /* ---- writing ---------------------------------------------------------- */
@@ -269,12 +280,26 @@ static void write_out(struct output *o)
 	o->written_out = o->bytes;
 }
 
+static int write_direct(struct output *o, const struct iovec *iov, int iovcnt,
+			struct vma_error *err)
+{
+	int ret = direct_write(o->direct, iov, iovcnt);
+
+	if (ret)
+		return write_failure(o, -ret, err);
+	for (int i = 0; i < iovcnt; i++)
+		o->bytes += iov[i].iov_len;
+	return 0;
+}
+
 int output_write(void *output, const struct iovec *iov, int iovcnt, struct vma_error *err)
 {
 	struct output *o = output;
 	struct iovec batch[BATCH];
 	int ret = 0;
 
+	if (o->direct)
+		return write_direct(o, iov, iovcnt, err);
 	while (iovcnt > 0 && !ret) {
 		int n = iovcnt < BATCH ? iovcnt : BATCH;
 
@@ -326,10 +351,14 @@ static int give_name(struct output *o)
 
 static int commit_file(struct output *o, struct vma_error *err)
 {
-	int ret = flush(o->fd);
+	int ret = o->direct ? direct_finish(o->direct) : 0;
 	/* Closing may tell of an error yet; the lock is kept until it has its name. */
 	int lock = dup(o->fd);
 
+	direct_free(o->direct);
+	o->direct = NULL;
+	if (!ret)
+		ret = flush(o->fd);
 	if (!ret && close(o->fd) != 0)
 		ret = -errno;
 	else if (ret)

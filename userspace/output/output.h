@@ -51,11 +51,12 @@ int output_fd(const struct output *o);
 int output_write(void *output, const struct iovec *iov, int iovcnt, struct vma_error *err);
 
 /*
- * Has a file written to disk as it grows. Left to itself the kernel begins when a tenth of
- * memory is dirty, and the disk has nothing to do before. A write may then wait for the disk
- * sooner: not for a writer whom guests wait for.
+ * Before the first write: has a file written to disk as it grows, past the page cache where the
+ * file system lets one. Left to itself the kernel begins when a tenth of memory is dirty, and
+ * the disk has nothing to do before; and an archive leaves no room for what others have in the
+ * cache. A write may then wait for the disk sooner: not for a writer whom guests wait for.
  */
-void output_keep_disk_busy(struct output *o);
+int output_keep_disk_busy(struct output *o, struct vma_error *err);
 
 /* Bytes written so far. */
 uint64_t output_bytes(const struct output *o);

@@ -299,7 +299,7 @@ static int open_output(struct create *c, struct vma_error *err)
 	ret = output_open_stream(&c->output, c->archive, err);
 	if (!ret) {
 		output_stop_at(c->output, c->stop_fd);
-		output_keep_disk_busy(c->output);
+		ret = output_keep_disk_busy(c->output, err);
 	}
 	for (unsigned int i = 0; i < c->nr_disks && !ret; i++)
 		ret = source_check_apart(c->disks[i].source, output_fd(c->output), err);
