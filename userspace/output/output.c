@@ -19,8 +19,8 @@
 #define BATCH	256	/* iovecs per system call; a full extent seldom has more */
 
 /*
- * With output_keep_disk_busy() but without O_DIRECT: so many bytes are worth a request, and few enough that
- * next to nothing is left to be written when the last of them comes.
+ * With output_keep_disk_busy() but without O_DIRECT: so many bytes are worth a request, and
+ * few enough that next to nothing is left to be written when the last of them comes.
  */
 #define WRITE_OUT	(8u << 20)
 
