@@ -259,7 +259,7 @@ class Show(unittest.TestCase):
         for wanted in ("rand4k-d32, backup as fast as it goes", "Targets", "repetition 2: "
                        "ring/seq64k/fast: died", "instructions per I/O"):
             self.assertIn(wanted, text)
-        line = [t for t in text.splitlines() if t.startswith("scale/1x64T ")][0].split()
+        line = [t for t in text.splitlines() if t.startswith("arm/8x1T ")][0].split()
         self.assertEqual(line[1:], ["1.5", "20.0", "10.0", "66.0", "0.50"])
         line = [t for t in text.splitlines() if t.startswith("snapshot-64k ")][0].split()
         # The median of 500 and 250, and how far they are off.
@@ -288,6 +288,9 @@ class Cases(unittest.TestCase):
                          ["ring/rand4k-d1/fast", "ring/rand4k-d32/fast"])
         self.assertNotIn("snapshot-64k-n/rand4k-d1/fast", cases.select())
         self.assertIn("snapshot-64k-n/rand4k-d1/fast", cases.select("snapshot-64k-n/*"))
+        self.assertNotIn("scale/1x1G", cases.select())
+        self.assertIn("scale/1x1G", cases.select("scale/*"))
+        self.assertEqual(cases.disks_of("scale/254x64G"), (254, 64 << 30))
         self.assertEqual(cases.select("nothing"), [])
 
     def test_the_layout_fits(self):
