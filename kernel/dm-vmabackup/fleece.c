@@ -59,6 +59,14 @@ static bool is_live(struct vmab_member *member, u64 chunk)
 	       vmab_slots_find(member->session->slots, member, chunk);
 }
 
+static bool any_live(struct vmab_member *member, u64 first, u64 end)
+{
+	for (; first < end; first++)
+		if (is_live(member, first))
+			return true;
+	return false;
+}
+
 /* Is something there to be discarded and nothing to be kept? */
 static bool is_stale(struct vmab_member *member, u64 first, u64 end)
 {
@@ -75,9 +83,14 @@ static bool is_stale(struct vmab_member *member, u64 first, u64 end)
 	return any;
 }
 
-static void queue_fleece(struct vmab_member *member)
+static void queue_writes(struct vmab_member *member)
 {
 	queue_work(member->session->fleece_wq, &member->fleece_work);
+}
+
+static void queue_discards(struct vmab_member *member)
+{
+	queue_work(member->session->fleece_wq, &member->discard_work);
 }
 
 static void start_discard(struct vmab_member *member, u64 first, u64 end)
@@ -100,7 +113,7 @@ static void start_discard(struct vmab_member *member, u64 first, u64 end)
 	list_move_tail(&discard->link, &fleece->active);
 	atomic_inc(&discard->disk->fleece_ios);
 	member->session->inflight++;
-	queue_fleece(member);
+	queue_discards(member);
 }
 
 static u64 granule_start(const struct vmab_fleece *fleece, u64 chunk)
@@ -114,10 +127,14 @@ static u64 granule_end(const struct vmab_member *member, u64 first)
 }
 
 /* The scan has to see it, and may be behind it already. */
-static void pass_over(struct vmab_fleece *fleece, u64 first)
+static void pass_over(struct vmab_member *member, u64 first, u64 end)
 {
-	fleece->cursor = fleece->rescan ? min(fleece->cursor, first) : first;
-	fleece->rescan = true;
+	struct vmab_fleece *fleece = member->fleece;
+	bool idle = fleece->cursor >= fleece->limit;
+
+	fleece->cursor = idle ? first : min(fleece->cursor, first);
+	fleece->limit = idle ? end : max(fleece->limit, end);
+	queue_discards(member);
 }
 
 void vmab_fleece_stale(struct vmab_member *member, u64 chunk)
@@ -136,12 +153,8 @@ void vmab_fleece_stale(struct vmab_member *member, u64 chunk)
 	}
 	first = granule_start(fleece, chunk);
 	end = granule_end(member, first);
-	if (!is_stale(member, first, end))
-		return;
-	if (list_empty(&fleece->idle))
-		pass_over(fleece, first);
-	else
-		start_discard(member, first, end);
+	if (is_stale(member, first, end))
+		pass_over(member, first, end);
 }
 
 /* There is no way to give the space back: it counts as given back. */
@@ -171,19 +184,28 @@ void vmab_fleece_forgot(struct vmab_member *member, u64 first, u64 end)
 		forget_used(member, first, end);
 		return;
 	}
-	pass_over(fleece, granule_start(fleece, first));
-	queue_fleece(member);
+	first = granule_start(fleece, first);
+	pass_over(member, first, max(end, granule_end(member, first)));
 }
 
-/* From this granule on, as much as one discard may hold. */
+/*
+ * From this granule on, as much as one discard may hold.  What lies between and was never
+ * used, nor will be, goes with it: one discard costs as much as another, and a busy
+ * device does few.
+ */
 static u64 stale_end(struct vmab_member *member, u64 first)
 {
 	u64 most = first + (MAX_DISCARD_BYTES >> (member->chunk_shift + SECTOR_SHIFT));
 	u64 end = granule_end(member, first);
+	u64 next, next_end;
 
-	while (end < member->map.nr_chunks && granule_end(member, end) <= most &&
-	       is_stale(member, end, granule_end(member, end)))
-		end = granule_end(member, end);
+	for (next = end; next < member->fleece->limit; next = next_end) {
+		next_end = granule_end(member, next);
+		if (next_end > most || any_live(member, next, next_end))
+			break;
+		if (find_next_bit(member->fleece->used, next_end, next) < next_end)
+			end = next_end;
+	}
 	return end;
 }
 
@@ -199,20 +221,21 @@ static unsigned long stale_bits(const struct vmab_member *member, u64 word)
 }
 
 /*
- * Starts discards of what was passed over, while there are idle ones.  True: the
- * lock should be let go, and there is more to look at.
+ * Starts one discard of what was passed over, if one is idle; those that follow come to
+ * hold more, as long as this one is waited for.  True: there is more to look at.
  */
 static bool scan(struct vmab_member *member)
 {
 	struct vmab_fleece *fleece = member->fleece;
-	const u64 nr_words = BITS_TO_LONGS(member->map.nr_chunks);
-	u64 left = min_t(u64, SCAN_WORDS, nr_words);
+	unsigned int left = SCAN_WORDS;
 	u64 first, end, word;
 	unsigned long bits;
 
 	lockdep_assert_held(&member->session->lock);
 
-	while (!list_empty(&fleece->idle) && left--) {
+	if (list_empty(&fleece->idle))
+		return false;
+	for (; fleece->cursor < fleece->limit && left; left--) {
 		word = fleece->cursor / BITS_PER_LONG;
 		bits = stale_bits(member, word) & BITMAP_FIRST_WORD_MASK(fleece->cursor);
 		end = (word + 1) * BITS_PER_LONG;
@@ -222,16 +245,13 @@ static bool scan(struct vmab_member *member)
 			if (is_stale(member, first, end)) {
 				end = stale_end(member, first);
 				start_discard(member, first, end);
+				left = 1;
 			}
 		}
-		if (end >= member->map.nr_chunks) {
-			/* Whatever becomes stale from now on asks again. */
-			fleece->rescan = false;
-			return false;
-		}
+		/* Whatever becomes stale behind it asks again. */
 		fleece->cursor = end;
 	}
-	return !list_empty(&fleece->idle);
+	return fleece->cursor < fleece->limit;
 }
 
 static void discard_endio(struct bio *bio)
@@ -254,8 +274,10 @@ static void discard_endio(struct bio *bio)
 	fleece->nr_used -= discard->freed;
 	list_move(&discard->link, &fleece->idle);
 	list_splice_tail_init(&fleece->blocked, &member->fleece_writes);
-	if (fleece->rescan || !list_empty(&member->fleece_writes))
-		queue_fleece(member);
+	if (fleece->cursor < fleece->limit)
+		queue_discards(member);
+	if (!list_empty(&member->fleece_writes))
+		queue_writes(member);
 	vmab_session_unpin(session);
 	spin_unlock_irqrestore(&session->lock, flags);
 	vmab_disk_unpin(disk, &disk->fleece_ios);
@@ -326,38 +348,57 @@ static void submit_write(struct vmab_copy *copy)
 	struct vmab_member *member = copy->member;
 	bio_end_io_t *end_io = copy->bio.bi_end_io;
 
-	vmab_slots_init_bio(member->session->slots, copy, REQ_OP_WRITE, copy->disk->fleece_block);
+	/*
+	 * Guests wait for it, or for its slot.  Without these flags it would count as
+	 * background writeback, of which the kernel lets one request at a time through
+	 * when others keep the device busy.
+	 */
+	vmab_slots_init_bio(member->session->slots, copy, REQ_OP_WRITE | REQ_SYNC | REQ_IDLE,
+			    copy->disk->fleece_block);
 	bio_set_dev(&copy->bio, copy->disk->fleece->bdev);
 	copy->bio.bi_iter.bi_sector = copy->chunk << member->chunk_shift;
 	copy->bio.bi_end_io = end_io;
 	submit_bio(&copy->bio);
 }
 
-/* Submits writes and discards; neither may be submitted where they are decided on. */
+/* Neither writes nor discards may be submitted where they are decided on. */
 static void fleece_work_fn(struct work_struct *work)
 {
 	struct vmab_member *member = container_of(work, struct vmab_member, fleece_work);
 	struct vmab_session *session = member->session;
-	struct vmab_fleece_discard *discard;
 	struct vmab_copy *copy;
 	struct blk_plug plug;
-	bool more;
 
 	blk_start_plug(&plug);
-	do {
+	for (;;) {
 		spin_lock_irq(&session->lock);
 		copy = next_write(member);
-		more = !copy && member->fleece->rescan && member->disk && scan(member);
-		/* Not after the writes: some may wait for it, and others never cease. */
+		spin_unlock_irq(&session->lock);
+		if (!copy)
+			break;
+		submit_write(copy);
+		cond_resched();
+	}
+	blk_finish_plug(&plug);
+}
+
+/* By itself: the kernel makes discards wait when a device is busy, and writes may not wait. */
+static void discard_work_fn(struct work_struct *work)
+{
+	struct vmab_member *member = container_of(work, struct vmab_member, discard_work);
+	struct vmab_session *session = member->session;
+	struct vmab_fleece_discard *discard;
+	bool more;
+
+	do {
+		spin_lock_irq(&session->lock);
+		more = member->disk && scan(member);
 		discard = next_discard(member->fleece);
 		spin_unlock_irq(&session->lock);
-		if (copy)
-			submit_write(copy);
 		if (discard)
 			submit_discard(discard);
 		cond_resched();
-	} while (copy || discard || more);
-	blk_finish_plug(&plug);
+	} while (discard || more);
 }
 
 void vmab_fleece_write(struct vmab_copy *copy)
@@ -370,7 +411,7 @@ void vmab_fleece_write(struct vmab_copy *copy)
 	if (!__test_and_set_bit(copy->chunk, fleece->used))
 		fleece->nr_used++;
 	list_add_tail(&copy->link, &member->fleece_writes);
-	queue_fleece(member);
+	queue_writes(member);
 }
 
 void vmab_fleece_empty(struct vmab_member *member)
@@ -382,25 +423,26 @@ void vmab_fleece_empty(struct vmab_member *member)
 		return;
 	spin_lock_irq(&session->lock);
 	member->fleece->all = true;
-	member->fleece->cursor = 0;
-	member->fleece->rescan = member->fleece->nr_used && member->fleece->granule;
-	queue_fleece(member);
+	if (member->fleece->nr_used && member->fleece->granule)
+		pass_over(member, 0, member->map.nr_chunks);
 	spin_unlock_irq(&session->lock);
 
 	/* The worker starts what it can, and each end of a discard starts the worker. */
 	do {
-		flush_work(&member->fleece_work);
+		flush_work(&member->discard_work);
 		wait_event(session->quiet, !READ_ONCE(session->inflight));
 		spin_lock_irq(&session->lock);
-		more = member->disk && member->fleece->rescan;
+		more = member->disk && member->fleece->cursor < member->fleece->limit;
 		spin_unlock_irq(&session->lock);
 	} while (more);
 }
 
 void vmab_fleece_flush(struct vmab_member *member)
 {
-	if (member->fleece)
-		flush_work(&member->fleece_work);
+	if (!member->fleece)
+		return;
+	flush_work(&member->fleece_work);
+	flush_work(&member->discard_work);
 }
 
 int vmab_fleece_init_member(struct vmab_member *member, bool has_fleece, u32 discard_bytes)
@@ -423,6 +465,7 @@ int vmab_fleece_init_member(struct vmab_member *member, bool has_fleece, u32 dis
 		return -ENOMEM;		/* vmab_fleece_exit_member() frees the rest */
 	INIT_LIST_HEAD(&member->fleece_writes);
 	INIT_WORK(&member->fleece_work, fleece_work_fn);
+	INIT_WORK(&member->discard_work, discard_work_fn);
 	fleece->granule = granule_of(member, discard_bytes);
 	INIT_LIST_HEAD(&fleece->idle);
 	INIT_LIST_HEAD(&fleece->active);

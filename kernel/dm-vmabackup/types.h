@@ -200,8 +200,7 @@ struct vmab_fleece {
 	unsigned long *used;		/* chunks that have been written there */
 	u64 nr_used;			/* also those whose discard is under way */
 	u64 granule;			/* chunks that can be discarded at once; or 0 */
-	u64 cursor;			/* where the scan for stale chunks goes on */
-	bool rescan;			/* some stale chunks were passed over */
+	u64 cursor, limit;		/* chunks between may be stale, and no discard began */
 	bool all;			/* the session is over: nothing is wanted any more */
 	struct list_head idle, active;
 	struct list_head blocked;	/* copies that wait for a discard of their place */
@@ -280,6 +279,7 @@ struct vmab_member {
 	struct work_struct read_work;
 	struct work_struct refetch_work;
 	struct work_struct fleece_work;
+	struct work_struct discard_work;
 	struct work_struct leave_work;
 	struct work_struct view_work;
 	struct delayed_work deadline;

@@ -5,7 +5,7 @@
 # needs: disks=2x256M timeout=900
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-fleece.sh"
-plan 58
+plan 62
 
 # 8 MiB and a piece of a chunk that is no multiple of 4096 bytes.
 sectors=16427
@@ -114,6 +114,30 @@ session_start --policy fleece --slots 8 /dev/mapper/d
 check "thin: 16 of its blocks are used" test "$(pool_used pool)" -eq 16
 session_kill
 check "thin: a killed session gives them back" wait_for "$SETTLE" pool_empty pool
+
+# --- chunks here and there ---
+# The kernel holds back writeback, and discards, when others keep a device busy.
+TRACING=/sys/kernel/tracing
+if ! [ -e $TRACING/events ]; then
+	mount -t tracefs tracefs $TRACING
+	at_exit "umount $TRACING"
+fi
+at_exit "echo 0 >$TRACING/events/block/block_bio_queue/enable"
+disk d /dev/mapper/origin 2 fleece /dev/mapper/larger
+session_start --policy fleece --slots 8 /dev/mapper/d
+before=$(_disk_stat /dev/mapper/larger 11)
+echo 1 >$TRACING/events/block/block_bio_queue/enable
+"$BURST" write /dev/mapper/d 8 0 4096 64 $((2 * CHUNK)) >"$WORK/burst"
+wait_for "$SETTLE" field_is d spilled 64
+echo 0 >$TRACING/events/block/block_bio_queue/enable
+grep -F "${dev/:/,} W" $TRACING/trace >"$WORK/writes"
+check "scattered: 64 chunks were written" test "$(wc -l <"$WORK/writes")" -eq 64
+check_eq "scattered: none as writeback" "$(grep -cvF "${dev/:/,} WS" "$WORK/writes" || true)" 0
+session_kill
+check "scattered: a killed session gives them back" wait_for "$SETTLE" field_is d fleece_used 0
+wait_for "$SETTLE" field_is d vmabackup idle
+check "scattered: in few discards" \
+	test $(($(_disk_stat /dev/mapper/larger 11) - before)) -le 4
 
 # --- what is no fleece device ---
 # refused NAME REASON ORIGIN FEATURES...
