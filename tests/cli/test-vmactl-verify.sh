@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # "verify" takes what other readers take, and finds what is damaged or missing: exit status 3.
 . "$(dirname "$0")/lib.sh"
-plan 66
+plan 69
 
 make_good_archive good.vma
 vmactl 0 "a good archive" verify good.vma
@@ -16,6 +16,18 @@ vmactl 0 "in detail" verify -v good.vma
 stdout_has "names the configurations" "configuration file qemu-server.conf: 20 bytes"
 stdout_has "and the uuid" "uuid: 404142434445464748494a4b4c4d4e4f"
 vmactl 0 "from standard input" verify - <good.vma
+
+# What is read once leaves the page cache to others.
+head -c $((64 << 20)) /dev/urandom >random
+vmactl 0 "a large one is made" create large.vma a=random
+vmactl 0 "a large one" verify large.vma
+if [ "$(stat -f -c %T .)" = tmpfs ]; then
+	skip "little of it stays in the page cache" "here all files are in it"
+else
+	check "little of it stays in the page cache" \
+		test "$(fincore -b -n -r -o RES large.vma)" -le $((16 << 20))
+fi
+rm random large.vma
 
 # --- compression ---
 

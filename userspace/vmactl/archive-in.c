@@ -12,16 +12,30 @@
 #include "vmactl/stop.h"
 #include "vmactl/vmactl.h"
 
+/* An archive is read once: so many bytes of it stay in the page cache, which is others'. */
+#define DROP_BEHIND	(8u << 20)
+
 struct archive_in {
 	int fd;
+	bool drop;		/* a file of ours: its pages are dropped behind us */
+	uint64_t at, dropped;	/* read, dropped up to there */
 	int stop_fd;
 	struct decoder *decoder;
 	struct vma_reader *reader;
 };
 
+static void drop_behind(struct archive_in *in, size_t len)
+{
+	in->at += len;
+	if (!in->drop || in->at - in->dropped < DROP_BEHIND)
+		return;
+	posix_fadvise(in->fd, in->dropped, in->at - in->dropped, POSIX_FADV_DONTNEED);
+	in->dropped = in->at;
+}
+
 static ssize_t read_fd(void *ctx, void *buf, size_t len, struct vma_error *err)
 {
-	const struct archive_in *in = ctx;
+	struct archive_in *in = ctx;
 	size_t done = 0;
 
 	while (done < len) {
@@ -40,6 +54,7 @@ static ssize_t read_fd(void *ctx, void *buf, size_t len, struct vma_error *err)
 			break;
 		done += n;
 	}
+	drop_behind(in, done);
 	return done;
 }
 
@@ -77,6 +92,7 @@ static int open_any(struct archive_in **out, const char *path, int stop_fd,
 		return vma_fail(err, -ENOMEM, "out of memory");
 	in->stop_fd = stop_fd;
 	in->fd = open_fd(path, err);
+	in->drop = in->fd > STDIN_FILENO;
 	ret = in->fd < 0 ? in->fd : decoder_new(&in->decoder, read_fd, in, err);
 	if (!ret) {
 		struct codec_options all = { .kind = decoder_kind(in->decoder) };
