@@ -30,7 +30,7 @@ static bool halves;		/* it takes half of what it is given, in whole sectors */
 static off_t full_at;		/* it has no space behind that; 0: it has */
 static atomic_ullong past_cache, through_cache;	/* bytes */
 
-int openat(int at, const char *name, int flags, ...)
+int open(const char *name, int flags, ...)
 {
 	va_list args;
 	mode_t mode;
@@ -42,7 +42,7 @@ int openat(int at, const char *name, int flags, ...)
 		errno = EINVAL;
 		return -1;
 	}
-	return (int)syscall(SYS_openat, at, name, flags, mode);
+	return (int)syscall(SYS_openat, AT_FDCWD, name, flags, mode);
 }
 
 ssize_t pwrite(int fd, const void *buf, size_t len, off_t offset)

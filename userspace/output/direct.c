@@ -3,9 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "codec/pipeline.h"
@@ -71,23 +71,16 @@ static int write_piece(void *ctx, unsigned int worker, unsigned int job, struct 
 	return ret ? vma_fail(err, ret, "%s", strerror(-ret)) : 0;
 }
 
-static int open_again(int dir, const char *name, int fd)
+int direct_open(int fd)
 {
-	int direct = openat(dir, name, O_WRONLY | O_DIRECT | O_NOFOLLOW | O_CLOEXEC);
-	struct stat first, again;
+	char path[sizeof("/proc/self/fd/-2147483648")];
 
-	if (direct < 0)
-		return -EOPNOTSUPP;
-	/* By now the name may be another file's. */
-	if (fstat(fd, &first) != 0 || fstat(direct, &again) != 0 ||
-	    first.st_dev != again.st_dev || first.st_ino != again.st_ino) {
-		close(direct);
-		return -EOPNOTSUPP;
-	}
-	return direct;
+	/* By its descriptor: the path may lead elsewhere by now. */
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, O_WRONLY | O_DIRECT | O_CLOEXEC);
 }
 
-int direct_new(struct direct **out, int dir, const char *name, int fd)
+int direct_new(struct direct **out, int fd)
 {
 	struct direct *d = calloc(1, sizeof(*d));
 	int ret;
@@ -95,15 +88,16 @@ int direct_new(struct direct **out, int dir, const char *name, int fd)
 	if (!d)
 		return -ENOMEM;
 	d->fd = fd;
-	ret = d->direct = open_again(dir, name, fd);
-	for (unsigned int i = 0; i < PIECES && ret >= 0; i++) {
+	d->direct = direct_open(fd);
+	ret = d->direct < 0 ? -EOPNOTSUPP : 0;
+	for (unsigned int i = 0; i < PIECES && !ret; i++) {
 		d->pieces[i].buf = aligned_alloc(ALIGN, PIECE);
 		if (!d->pieces[i].buf)
 			ret = -ENOMEM;
 	}
-	if (ret >= 0)
+	if (!ret)
 		ret = pipeline_new(&d->pipeline, WRITERS, PIECES, write_piece, d, NULL);
-	if (ret < 0) {
+	if (ret) {
 		direct_free(d);
 		return ret;
 	}

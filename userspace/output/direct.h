@@ -12,11 +12,14 @@
 
 struct direct;
 
+/* The file that fd is, once more, to be written with O_DIRECT; -1: not on this file system. */
+int direct_open(int fd);
+
 /*
- * fd is the empty file of that name in dir; it is kept for what O_DIRECT can't write, the end
- * of the file as a rule, and stays the caller's. -EOPNOTSUPP: not on this file system.
+ * fd is an empty file; it is kept for what O_DIRECT can't write, the end of the file as a rule,
+ * and stays the caller's. -EOPNOTSUPP: not on this file system.
  */
-int direct_new(struct direct **d, int dir, const char *name, int fd);
+int direct_new(struct direct **d, int fd);
 
 /* Drops what was not written yet, waits for what is being written. NULL is allowed. */
 void direct_free(struct direct *d);

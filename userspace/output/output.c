@@ -183,7 +183,7 @@ int output_keep_disk_busy(struct output *o, struct vma_error *err)
 
 	if (!o->name)
 		return 0;
-	ret = direct_new(&o->direct, o->dir, o->temporary, o->fd);
+	ret = direct_new(&o->direct, o->fd);
 	o->busy = ret == -EOPNOTSUPP;
 	if (!ret || o->busy)
 		return 0;

@@ -16,6 +16,7 @@
 #include "devices/below.h"
 #include "devices/target.h"
 #include "libvma/text.h"
+#include "output/direct.h"
 #include "output/output.h"
 
 /*
@@ -87,15 +88,6 @@ static int set_size(const struct sink *s, uint64_t size, struct vma_error *err)
 			size, strerror(errno));
 }
 
-/* By its descriptor: the path may lead elsewhere by now. File systems may refuse. */
-static void open_direct(struct sink *s)
-{
-	char path[sizeof("/proc/self/fd/-2147483648")];
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", s->fd);
-	s->direct = open(path, O_WRONLY | O_DIRECT | O_CLOEXEC);
-}
-
 int sink_new_file(struct sink **out, int fd, const char *path, uint64_t size, struct vma_error *err)
 {
 	struct sink *s = sink_alloc(fd, path);
@@ -111,7 +103,7 @@ int sink_new_file(struct sink **out, int fd, const char *path, uint64_t size, st
 		return ret;
 	}
 	s->reads_zero = true;
-	open_direct(s);
+	s->direct = direct_open(s->fd);
 	*out = s;
 	return 0;
 }
@@ -235,7 +227,7 @@ int sink_open(struct sink **out, const char *path, uint64_t size, struct vma_err
 		sink_abort(s);
 		return ret;
 	}
-	open_direct(s);
+	s->direct = direct_open(s->fd);
 	*out = s;
 	return 0;
 }
@@ -282,7 +274,7 @@ int sink_open_existing(struct sink **out, const char *path, uint64_t size, struc
 		sink_abort(s);
 		return ret;
 	}
-	open_direct(s);
+	s->direct = direct_open(s->fd);
 	*out = s;
 	return 0;
 }
