@@ -21,7 +21,7 @@ struct serve {
 	uint32_t slots, reserve, batch;
 	uint64_t fetch, delay_us, forget, forget_armed;
 	bool ignore_stdin, until_broken, no_fetch, empty_first;
-	const char *ready_file, *go_file;
+	const char *ready_file, *go_file, *hurry_file;
 	struct vmabackup_setup_slots setup;
 	const char *out[MAX_BED_DISKS];
 	unsigned int nr_out;
@@ -60,6 +60,7 @@ static void parse(int argc, char **argv, struct serve *s)
 		{ "timeout-ms", 1, NULL, 'T' }, { "drop-discards", 0, NULL, 'D' },
 		{ "forget", 1, NULL, 'F' }, { "no-fetch", 0, NULL, 'N' },
 		{ "empty-first", 0, NULL, 'e' }, { "forget-armed", 1, NULL, 'A' },
+		{ "hurry-file", 1, NULL, 'h' },
 		{ NULL, 0, NULL, 0 }
 	};
 	int c, i = 0;
@@ -73,6 +74,7 @@ static void parse(int argc, char **argv, struct serve *s)
 		case 'f': s->fetch = number("fetch", optarg); break;
 		case 'y': s->ready_file = optarg; break;
 		case 'g': s->go_file = optarg; break;
+		case 'h': s->hurry_file = optarg; break;
 		case 'T': s->setup.cbw_timeout_ms = (uint32_t)number("timeout-ms", optarg); break;
 		case 'D': s->setup.flags |= VMABACKUP_SETUP_DROP_DISCARDS; break;
 		case 'P':
@@ -309,7 +311,7 @@ int drain_main(int argc, char **argv)
 			from_fleece += !!(c[i].flags & VMABACKUP_COMPLETION_FLEECE);
 		}
 		delivered += n;
-		if (s.delay_us)
+		if (s.delay_us && !(s.hurry_file && !access(s.hurry_file, F_OK)))
 			usleep((useconds_t)s.delay_us);
 	}
 	snprintf(more, sizeof(more),

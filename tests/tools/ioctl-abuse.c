@@ -30,6 +30,7 @@ static const char usage[] =
 "drain: arms, fetches all and takes it; prints STATUS; exit 1 if that was not all.\n"
 "  --go-file FILE   fetch nothing and take nothing until there is a FILE\n"
 "  --delay-us N     after each batch\n"
+"  --hurry-file FILE  no more delays once there is a FILE\n"
 "  --batch N        completions per call (8)\n"
 "  --no-fetch       take only what guests push, until a signal\n"
 "  --out FILE       write the disk as it was to FILE; once per disk, in order\n"
