@@ -17,7 +17,9 @@
 
 #define NR_SLOTS	16
 #define BATCH		8
-#define DISCARD_US	5000000ull	/* for the last discards of a fleece device */
+/* On a slow machine: for the last discards of a fleece device; for thieves to take it all. */
+#define DISCARD_US	60000000ull
+#define THIEVES_US	60000000ull
 
 enum { GEN_OLD = 1000, GEN_NEW = 2000 };
 
@@ -350,7 +352,7 @@ static void test_thieves(const struct bed *bed)
 	pthread_t thread[3];
 	struct vmabackup_status st = { 0 };
 	_Atomic bool stop = false;
-	uint64_t taken = 0, end = now_us() + 20000000ull;
+	uint64_t taken = 0, end = now_us() + THIEVES_US;
 	int fd = bed_session(bed, NR_SLOTS, 0, true, NULL), error = 0;
 
 	fetch_all(bed, fd);

@@ -91,6 +91,11 @@ static int full_session(const struct bed *bed, struct writer *w)
 			bail("STATUS");
 	} while (st.chunks_fetched < 2 && now_us() < end);
 	writer_start(w, &bed->disk[0], 5);
+	end = now_us() + RELEASE_US;
+	do {
+		if (vb_status(fd, &st))
+			bail("STATUS");
+	} while (!st.writes_held_now && now_us() < end);
 	usleep(HELD_US);
 	return fd;
 }

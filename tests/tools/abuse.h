@@ -16,7 +16,7 @@
 #define MAX_BED_DISKS	VMABACKUP_MAX_DISKS
 #define MAX_TEST_DISKS	2
 #define BED_MAX_SIZE	(512ull << 20)	/* every test fetches all of it */
-#define TEST_SECONDS	120	/* an emulated machine is slow; longer than this is a hang */
+#define TEST_SECONDS	240	/* an emulated machine is slow; longer than this is a hang */
 
 struct bed_disk {
 	const char *path;

@@ -30,7 +30,7 @@
 
 #define ROUND_SECONDS	20
 /* The disks are idle again so soon after the last actor ended. */
-#define IDLE_SECONDS	20
+#define IDLE_SECONDS	120
 
 struct shared *shared;
 struct config config;

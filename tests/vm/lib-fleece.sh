@@ -94,7 +94,8 @@ takes_nothing() {
 	[ "$(memory_taken "$1")" -eq 0 ]
 }
 
-# one_by_one NAME MIB SECONDS: /dev/nullb_NAME takes one request at a time, that long for each.
+# one_by_one NAME MIB SECONDS: /dev/nullb_NAME takes one request at a time, that long for each;
+# after 5 the kernel gives up.
 one_by_one() {
 	local dir=/sys/kernel/config/nullb/nullb_$1 key node
 

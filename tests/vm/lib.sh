@@ -178,6 +178,10 @@ at_exit() {
 	_tap_cleanups+=("$*")
 }
 
+# Seconds for one program that has nothing to wait for, for "timeout": more is a hang.
+AT_ONCE=$((30 * ${BED_SLOWNESS:-1}))
+export AT_ONCE
+
 # wait_for SECONDS COMMAND...: until it succeeds; fails when time is up. A kernel
 # that watches itself is given more.
 wait_for() {

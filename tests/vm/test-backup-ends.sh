@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # However a backup ends, the guest goes on, no disk stays suspended, nothing is left under
 # the archive's name, and the exit status and message say what it was.
-# needs: disks=2x64M timeout=300
+# needs: disks=2x64M
 . "$BED_TOP/tests/vm/lib.sh"
+. "$BED_TOP/tests/vm/lib-hold.sh"
 plan 39
 
 d0=(--disk a=/dev/mapper/d0)
@@ -57,7 +58,7 @@ drain() {
 }
 
 stop_drain() {
-	kill "$drain"
+	kill "$drain" 2>/dev/null || true
 	wait "$drain" || true
 }
 
@@ -143,18 +144,16 @@ check_status 1 "a disk that cannot be read" "$VMACTL" backup "${d0[@]}" --disk b
 check_out "names disk and offset" 'disk b \(/dev/mapper/d1\) at offset 33554432: '
 check_eq "and leaves nothing" "$(find "$WORK" -name 'x.vma*')" ""
 
-# --- in the window: d0 is suspended while the suspend of d1 waits for slow I/O ---
-# Long enough for a slow kernel to look around in it, less than the watchdog's 20 s.
-window_ms=$((6000 * ${BED_SLOWNESS:-1}))
-[ $window_ms -le 14000 ] || window_ms=14000
-modprobe dm-delay
-dm_create slow "0 $sectors delay /dev/vdb 0 $window_ms"
+# --- in the window: d0 is suspended while the suspend of d2 waits for I/O ---
+# It ends when we say so, or when the watchdog's 20 s are over.
+dm_create slow "0 $sectors linear /dev/vdb 0"
 dm_create d2 "0 $sectors vmabackup /dev/mapper/slow"
+at_exit "dmsetup resume slow"
 in_window() {
+	dmsetup suspend --noflush --nolockfs slow
 	dd if=/dev/zero of=/dev/mapper/d2 bs=4k count=1 oflag=direct status=none &
 	writer=$!
-	# Its write must be in flight.
-	sleep 0.5
+	wait_for 20 in_flight d2 1
 	"$VMACTL" backup "${d0[@]}" --disk b=/dev/mapper/d2 --output "$WORK/w.vma" 2>"$WORK/err" &
 	pid=$!
 	wait_for 20 is_suspended
@@ -178,7 +177,8 @@ look_for_child
 kill -9 "$pid"
 ended
 check_eq "killed while disks are suspended" "$status" 137
-check "the watchdog resumes them" wait_for 3 is_active
+dmsetup resume slow
+check "the watchdog resumes them" wait_for 10 is_active
 wait "$writer"
 check "the guest goes on" guest_writes
 check "the watchdog is gone" wait_for 5 gone "$child"
@@ -187,6 +187,7 @@ rm -f "$WORK"/w.vma.tmp-*
 in_window
 kill -TERM "$pid"
 check "a signal waits until the window is over" is_suspended
+dmsetup resume slow
 ended
 wait "$writer"
 check_eq "and then ends the backup" "$status" 5
@@ -195,6 +196,7 @@ check_eq "and nothing left" "$(find "$WORK" -name 'w.vma*')" ""
 
 in_window
 kill -STOP "$pid"
+dmsetup resume slow
 wait "$writer"
 check "stopped in the window, it leaves them suspended" is_suspended
 check "but for no longer than the watchdog's 20 s" wait_for 25 is_active

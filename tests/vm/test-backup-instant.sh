@@ -3,7 +3,7 @@
 # What a guest writes after the instant is not in the archive, on any disk, with a writer
 # that is held up, with one slot for the guest, and in a limited backup.  And a file system
 # that is mounted at the instant is clean in the archive.
-# needs: disks=2x32M timeout=300
+# needs: disks=2x32M
 . "$BED_TOP/tests/vm/lib.sh"
 plan 16
 

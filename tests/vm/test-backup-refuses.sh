@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What vmactl backup refuses before it touches a disk, and how it says so.
-# needs: disks=3x64M timeout=300
+# needs: disks=3x64M
 . "$BED_TOP/tests/vm/lib.sh"
 plan 54
 

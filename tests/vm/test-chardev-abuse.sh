@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Whatever a program does to /dev/vmabackup is refused as the protocol says, and what it
 # should not do harms neither guests nor other sessions.  Prints the points of ioctl-abuse.
-# needs: disks=1x24M+1x40M+1x16M mem=1G timeout=300
+# needs: disks=1x24M+1x40M+1x16M mem=1G
 . "$BED_TOP/tests/vm/lib.sh"
 
 load_target

@@ -15,7 +15,7 @@ MOST=64
 # What it may always have.
 LEAST=4
 # Some more, as what a busy machine adds to a latency varies.
-FEW=8
+FEW=16
 
 modprobe null_blk nr_devices=0
 at_exit "rmmod null_blk"
@@ -108,8 +108,8 @@ check_eq "a backup of a disk that does many at the same time" "$result" 0
 check "it gets them" test "${deepest[0]}" -ge $((MOST / 2))
 
 session_start --policy fleece --slots 256 /dev/mapper/d3
-# Every fourth chunk goes to the fleece device.
-"$BURST" write /dev/mapper/d3 1 0 4096 128 $((4 * CHUNK)) >/dev/null
+# Every sixteenth chunk goes to the fleece device.
+"$BURST" write /dev/mapper/d3 1 0 4096 32 $((16 * CHUNK)) >/dev/null
 wait_for 60 field_is d3 copying 0
 touch "$WORK/session-go"
 watch "$session_pid" 3 4

@@ -73,7 +73,8 @@ session_end
 check_eq "the reader gets all" "$session_status" 0
 check_eq "nothing failed" "$(field d failed)" 0
 diag "guest $(field d guest) fetched $(field d fetched) dropped $(field d dropped)"
-check "the guest pushed most" test "$(field d guest)" -gt 1000
+# More than fit in the slots; how many more is up to the machine.
+check "the guest pushed many" test "$(field d guest)" -gt 128
 
 # Several at once, overlapping, and writers.
 session_start --policy auto --slots 16 $d

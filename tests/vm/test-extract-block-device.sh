@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # "extract --to NAME=DEVICE" writes every byte of the disk, zeroes too, to devices that are
 # large enough and not in use, and says so when one is left overwritten in part.
-# needs: disks=1x64M+1x64M,sector=4096+1x32M timeout=300
+# needs: disks=1x64M+1x64M,sector=4096+1x32M
 . "$BED_TOP/tests/vm/lib.sh"
 plan 47
 

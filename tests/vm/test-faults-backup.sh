@@ -4,7 +4,7 @@
 # then: each ends by itself, one that ends well is exact, guests lose nothing, tables can be
 # made and removed.  That nothing leaks and nothing warns is the runner's to say.
 # VMAB_TEST_ROUNDS=N chooses how many, VMAB_TEST_SEED the load.
-# needs: disks=1x24M+1x40M mem=2G timeout=300
+# needs: disks=1x24M+1x40M mem=2G
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-faults.sh"
 rounds=${VMAB_TEST_ROUNDS:-8}
@@ -17,7 +17,7 @@ VMAREAD=$BED_TOP/tests/oracle/vmaread.py
 # What is kept for the judge, which needs the load's log and so the load's end.
 KEPT=4
 # Seconds after which a backup of 28 MiB counts as hung: it is let go by cbw_timeout, 5 s.
-HUNG=200
+HUNG=600
 kinds=('slab,page' usercopy io 'slab,page,usercopy,io')
 declare -A injected=([slab]=0 [page]=0 [usercopy]=0 [io]=0)
 

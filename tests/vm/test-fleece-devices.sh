@@ -23,6 +23,8 @@ shape() {
 	dd if="/dev/mapper/$d" of="$WORK/before" bs=1M iflag=direct status=none
 	session_start --policy fleece --slots 8 --out "$WORK/image" "/dev/mapper/$d"
 	check "$name: all is overwritten" disk_fill "/dev/mapper/$d" 2
+	# A write ends when its chunk has been read.
+	wait_for "$SETTLE" field_is "$d" copying 0
 	check_eq "$name: every chunk went to the fleece device" \
 		"$(field "$d" guest) $(field "$d" spilled) $(left "$d")" "$chunks $chunks $chunks"
 	check "$name: and takes space there" field_above "$d" fleece_used $((sectors - 1))
@@ -73,6 +75,7 @@ shape "without discard" d
 session_start --policy fleece --slots 8 --forget-armed 16 /dev/mapper/d
 "$BURST" write /dev/mapper/d 7 0 4096 32 $CHUNK >"$WORK/burst"
 check "without discard: 32 chunks are there" wait_for "$SETTLE" field_is d fleece_used $((32 * 128))
+wait_for "$SETTLE" field_is d copying 0
 session_end
 check_eq "without discard: 16 are forgotten, the reader gets the rest" \
 	"$session_status $(field d forgotten) $(field d refetched)" "0 16 16"
@@ -90,6 +93,7 @@ check "blocks of 4096: nothing stays there" wait_for "$SETTLE" takes_nothing coa
 # A reader that dies leaves nothing either.
 session_start --policy fleece --slots 8 /dev/mapper/d
 "$BURST" write /dev/mapper/d 7 0 4096 32 $CHUNK >"$WORK/burst"
+wait_for "$SETTLE" field_is d copying 0
 check "32 chunks are there" test "$(field d fleece_used)" -eq $((32 * 128))
 check "on the device, too" test "$(memory_taken coarse)" -ge $((32 * CHUNK))
 session_kill
@@ -111,6 +115,7 @@ check "thin: the pool's blocks are free again" wait_for "$SETTLE" pool_empty poo
 session_start --policy fleece --slots 8 /dev/mapper/d
 # One chunk in each block.
 "$BURST" write /dev/mapper/d 7 0 4096 16 $((4 * CHUNK)) >"$WORK/burst"
+wait_for "$SETTLE" field_is d copying 0
 check "thin: 16 of its blocks are used" test "$(pool_used pool)" -eq 16
 session_kill
 check "thin: a killed session gives them back" wait_for "$SETTLE" pool_empty pool

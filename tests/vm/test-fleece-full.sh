@@ -6,7 +6,7 @@
 # needs: disks=2x256M timeout=900
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-fleece.sh"
-plan 44
+plan 48
 
 # Seconds that the pool waits for space in the second half; less would be over before one looks.
 POOL_WAITS=6
@@ -91,7 +91,8 @@ name="waiting pool, break-snapshot"
 begin fleece break-snapshot --timeout-ms 2000
 check "$name: no write fails" timeout 60 "$BURST" write $d 2 0 4096 64 $CHUNK
 cp "$WORK/out" "$WORK/burst"
-check "$name: none waits for much longer than cbw_timeout" test "$(slowest burst 0)" -lt 5000
+check "$name: none waits for much longer than cbw_timeout" \
+	test "$(field d wait_us)" -lt 5000000
 check_eq "$name: that breaks the session" "$(field d vmabackup) $(reason d | cut -d' ' -f1)" \
 	"broken timeout"
 check "$name: the disk is usable before the pool gives up" timeout 60 \
@@ -102,11 +103,15 @@ over "$name"
 
 name="waiting pool, break-guest-write"
 begin fleece break-guest-write --timeout-ms 2000
-burst burst write $d 2 0 4096 64 $CHUNK
+# One after the other: what there is space for may take no 2 s, however slow the machine.
+for n in 0 1 2 3; do
+	check "$name: there is space for these" "$BURST" write $d 2 $((n * 8 * CHUNK)) 4096 8 $CHUNK
+done
+burst burst write $d 2 $((32 * CHUNK)) 4096 32 $CHUNK
 diag "$(errors burst)"
-check_eq "$name: those without space time out" "$(errors burst)" "32 0,32 EIO"
+check_eq "$name: those without space time out" "$(errors burst)" "32 EIO"
 check "$name: after cbw_timeout, and not much more" \
-	test "$(quickest burst EIO)" -ge 1990 -a "$(slowest burst EIO)" -lt 6000
+	test "$(quickest burst EIO)" -ge 1990 -a "$(slowest burst EIO)" -lt 20000
 check_eq "$name: the session lives" "$(field d vmabackup) $(reason d)" "armed none 0 -"
 wait_for $((POOL_WAITS + SETTLE)) field_is d copying 0
 session_end

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # guestload, on which other tests rely, tells of a write that hangs, fails, takes too long or
 # gets lost.  Without our target: the devices misbehave by device-mapper's own means.
-# needs: disks=1x16M timeout=300
+# needs: disks=1x16M
 . "$BED_TOP/tests/vm/lib.sh"
 plan 11
 
@@ -32,17 +32,17 @@ check_status 1 "an error of the device is noticed" "$LOAD" --writes 500 "$d"
 check_out "with its errno" '"errno":5,'
 
 dmsetup suspend d
-(
-	sleep 8
-	dmsetup resume d
-) &
+at_exit "dmsetup resume d"
 check_status 3 "a write that hangs is noticed" timeout 60 "$LOAD" --seconds 30 --deadline 3 "$d"
-wait
+dmsetup resume d
 dmsetup load d --table "0 32768 linear /dev/vda 0"
 dmsetup suspend d
 (
+	trap - ERR EXIT
+	wait_for 60 test -e "$WORK/ready" || true
 	sleep 2
 	dmsetup resume d
 ) &
-check_status 1 "a slow write is noticed" "$LOAD" --writes 50 --max-latency-ms 500 "$d"
+check_status 1 "a slow write is noticed" "$LOAD" --writes 50 --max-latency-ms 500 \
+	--ready-file "$WORK/ready" "$d"
 wait

@@ -12,8 +12,9 @@ size=32768
 load_target
 modprobe dm-delay
 memory_disk fleece 16M
-# Slow enough to have writes under way when the table goes.
-dm_create slow "0 $size delay ${fleece:?} 0 0 $fleece 0 200"
+# Slow enough to have writes under way when the table goes, but much less than the second
+# for which a suspend waits for the next one.
+dm_create slow "0 $size delay ${fleece:?} 0 0 $fleece 0 100"
 ours="0 $size vmabackup /dev/vda 2 fleece /dev/mapper/slow"
 another="0 $size vmabackup /dev/vda 2 fleece /dev/vdb"
 none="0 $size vmabackup /dev/vda"
@@ -36,7 +37,7 @@ some_spilled() {
 
 for kind in ours another none linear; do
 	begin fleece
-	"$TOOLS/burst" write /dev/mapper/d0 77 0 8192 40 131072 >"$WORK/burst" 2>&1 &
+	"$TOOLS/burst" write /dev/mapper/d0 77 0 8192 100 131072 >"$WORK/burst" 2>&1 &
 	burst=$!
 	wait_for 20 some_spilled
 	dmsetup reload d0 --table "${!kind}"

@@ -119,12 +119,13 @@ said "and for its mapping" "unloading with the mapping alone: 1"
 said "which still can be read" "the mapping: True"
 check "it goes when that has gone" unloads
 
-# By force, with a program's session, a view and writers.
+# By force, with a program's session, a view and writers, who write until they get an error.
 insmod "$BED_KO"
 dmsetup create d0 --table "$ours"
 arm d0
 dmsetup create v0 --readonly --table "0 $size vmabackup-view /dev/mapper/d0"
-"$TOOLS/guestload" --seed 2 --threads 4 --seconds 30 --deadline 20 /dev/mapper/d0 >"$WORK/load" 2>&1 &
+"$TOOLS/guestload" --seed 2 --threads 4 --seconds 300 --deadline 100 \
+	/dev/mapper/d0 >"$WORK/load" 2>&1 &
 load=$!
 cat /dev/mapper/v0 >/dev/null 2>&1 &
 reader=$!
@@ -134,7 +135,8 @@ opened() {
 wait_for 60 opened d0
 check "removal is refused while the disk is open" bash -c '! dmsetup remove d0 2>/dev/null'
 check "it is armed" state_is d0 armed
-check "by force its table goes" timeout 30 bash -c 'dmsetup remove --force d0 >/dev/null 2>&1 || true'
+check "by force its table goes" timeout $AT_ONCE \
+	bash -c 'dmsetup remove --force d0 >/dev/null 2>&1 || true'
 check_wait "its guest gets an error, and does not hang" "$load" 1
 wait "$reader" || true
 check "so does who reads the view" bash -c '! dd if=/dev/mapper/v0 of=/dev/null bs=4k count=1 iflag=direct 2>/dev/null'

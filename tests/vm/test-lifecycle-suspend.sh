@@ -14,9 +14,9 @@ load_target
 modprobe dm-delay
 noise /dev/vda $size
 dd if=/dev/vda of="$WORK/before" bs=1M count=$((size / 2048)) iflag=direct status=none
-# A write to the fleece device takes a while, but less than the second for which
-# a suspend waits for the next one.
-dm_create slow "0 $size delay /dev/vdb 0 0 /dev/vdb 0 400"
+# A write to the fleece device takes a while, but much less than the second for which
+# a suspend waits for the next one: the machine may be slow.
+dm_create slow "0 $size delay /dev/vdb 0 0 /dev/vdb 0 150"
 dm_create d0 "0 $size vmabackup /dev/vda 2 fleece /dev/mapper/slow"
 at_exit "dmsetup resume d0"
 
@@ -40,7 +40,7 @@ some_held() {
 for policy in fleece auto; do
 	for error in break-snapshot break-guest-write; do
 		begin --policy $policy --on-cbw-error $error
-		burst $((RANDOM % 250 + 1)) 10 30
+		burst $((RANDOM % 250 + 1)) 10 80
 		# There may be more room than this machine can fill.
 		wait_for 5 some_held || diag "nothing had to wait"
 		check "$policy, $error: suspend without flush" timeout 20 dmsetup suspend --noflush d0

@@ -29,10 +29,11 @@ in_cgroup() {
 	bash -c 'echo $$ >"$0"; exec "$@"' "$WORK/cg/$name/cgroup.procs" "$@"
 }
 
-# Takes memory and looks after what it put there: hog MIB SECONDS [OOM-SCORE].  0 MiB: all.
+# Takes memory and looks after what it put there: hog MIB UNTIL [OOM-SCORE], that long in
+# seconds or until there is that file.  0 MiB: all.
 cat >"$WORK/hog.py" <<'PY'
 import mmap, os, struct, sys, time
-mib, seconds = int(sys.argv[1]), float(sys.argv[2])
+mib, until = int(sys.argv[1]), sys.argv[2]
 if len(sys.argv) > 3:
     open("/proc/self/oom_score_adj", "w").write(sys.argv[3])
 while not mib:
@@ -46,12 +47,12 @@ while n < mib:
     parts[-1].write(struct.pack("Q", n * 0x9e3779b97f4a7c15 % (1 << 64)) * (1 << 17))
     n += 1
 open("/dev/stdout", "w").write("full\n")
-end = time.monotonic() + seconds
+end = None if until.startswith("/") else time.monotonic() + float(until)
 while True:
     for k, part in enumerate(parts):
         if part[:] != struct.pack("Q", k * 0x9e3779b97f4a7c15 % (1 << 64)) * (1 << 17):
             sys.exit(f"MiB {k} has changed")
-    if time.monotonic() > end:
+    if os.path.exists(until) if end is None else time.monotonic() > end:
         break
 PY
 
@@ -129,12 +130,14 @@ mkswap /dev/mapper/d1 >/dev/null
 swapon /dev/mapper/d1
 at_exit "swapoff /dev/mapper/d1 2>/dev/null || true"
 cgroup hog 24M
-in_cgroup hog python3 "$WORK/hog.py" 48 8 >"$WORK/hog" 2>&1 &
+in_cgroup hog python3 "$WORK/hog.py" 48 "$WORK/enough" >"$WORK/hog" 2>&1 &
 hog=$!
+at_exit "kill $hog 2>/dev/null || true"
 wait_for 60 grep -q full "$WORK/hog"
 check "a backup of the disk with the swap" "$VMACTL" backup --disk a=/dev/mapper/d0 \
 	--disk b=/dev/mapper/d1 --output "$WORK/archive" --slots 64 --json-summary "$WORK/summary"
 diag "$(tr -d '\n' <"$WORK/summary")"
+touch "$WORK/enough"
 check_wait "who was swapped out finds everything there" "$hog"
 check "it was swapped out during the backup" test "$(status_number d1 guest)" -gt 0
 check "swap is turned off" swapoff /dev/mapper/d1

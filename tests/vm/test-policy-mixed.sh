@@ -23,7 +23,8 @@ dd if=$d1 of="$WORK/before1" bs=1M iflag=direct status=none
 check_status 1 "a policy of fleece is refused" "$ABUSE" drain --policy fleece $d0 $d1
 check_out "as it should be" 'SETUP_SLOTS: No such device'
 
-session_start --policy auto --slots 8 --out "$WORK/image0" --out "$WORK/image1" $d0 $d1
+# Waiting ends with the reader only, however long what comes before takes.
+session_start --policy auto --slots 8 --timeout-ms 300000 --out "$WORK/image0" --out "$WORK/image1" $d0 $d1
 check_eq "status tells the policy" "$(field d0 policy) $(field d1 policy)" "auto auto"
 check "writes to the one go on" "$BURST" write $d0 2 0 4096 64 $CHUNK
 wait_for "$SETTLE" field_is d0 copying 0

@@ -18,8 +18,8 @@ at_exit "dmsetup resume below"
 disks=(/dev/mapper/d0 /dev/mapper/d1)
 
 # A write of the other disk that took longer than this was held up: an emulated
-# machine that is busy elsewhere, but far below the 45 s of cbw_timeout.
-HELD_UP_MS=15000
+# machine that is busy elsewhere, but far below the 300 s of cbw_timeout.
+HELD_UP_MS=$((15000 * ${BED_SLOWNESS:-1}))
 
 "$TOOLS/guestload" --seed 4 --fill-percent 60 --threads 4 --stop-file "$WORK/stop" --pause-us 2000 \
 	--ready-file "$WORK/ready" --deadline 100 --verify --log "$WORK/log" "${disks[@]}" \
@@ -27,8 +27,9 @@ HELD_UP_MS=15000
 load=$!
 wait_for_file 100 "$load" "$WORK/ready"
 # 20 chunks a second until the storage is back: on a slow machine, too, the other disk
-# then still has chunks that its guest is the first to want.
-"$TOOLS/ioctl-abuse" drain --slots 32 --reserve 8 --batch 2 --delay-us 100000 \
+# then still has chunks that its guest is the first to want. And what waits for the first
+# disk waits for as long as this takes.
+"$TOOLS/ioctl-abuse" drain --slots 32 --reserve 8 --timeout-ms 300000 --batch 2 --delay-us 100000 \
 	--hurry-file "$WORK/back" --ready-file "$WORK/armed" \
 	--out "$WORK/0" --out "$WORK/1" "${disks[@]}" >"$WORK/drain" 2>&1 &
 drain=$!

@@ -32,11 +32,16 @@ backup() {
 	wait_for 30 state_is d0 armed
 }
 
+armed_or_done() {
+	state_is d0 armed || ! kill -0 "$pid" 2>/dev/null
+}
+
 backup INT HUP
 kill -INT "$pid"
 kill -HUP "$pid"
 sleep 0.5
-check "ignored signals do not end it" state_is d0 armed
+# On a slow machine it may have come to its own end: how is what the next point says.
+check "ignored signals do not end it" armed_or_done
 check_wait "it succeeds" "$pid"
 check "and is exact" "$VMAREAD" compare "$WORK/archive" a="$WORK/before"
 

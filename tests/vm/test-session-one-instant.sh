@@ -3,7 +3,7 @@
 # What a session delivers was on the disks at one instant, over both of them, while guests
 # write hard; and the guests lose nothing.  The judge is guestload's log, not the target; that
 # it can tell is shown with two sessions that were armed one after the other.
-# needs: disks=1x24M+1x40M mem=2G timeout=300
+# needs: disks=1x24M+1x40M mem=2G
 . "$BED_TOP/tests/vm/lib.sh"
 plan 10
 

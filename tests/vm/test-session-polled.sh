@@ -22,8 +22,9 @@ head -c $((size * 512)) /dev/urandom >"$WORK/before"
 dd if="$WORK/before" of=/dev/mapper/d0 bs=1M oflag=direct status=none
 
 polled() {
-	timeout 200 fio --name=polled --filename=/dev/mapper/d0 --direct=1 --ioengine=io_uring \
-		--hipri --rw=randwrite --bs=16k --iodepth=8 --size=$((size / 2))k --randrepeat=1 \
+	timeout $((200 * ${BED_SLOWNESS:-1})) fio --name=polled --filename=/dev/mapper/d0 \
+		--direct=1 --ioengine=io_uring --hipri \
+		--rw=randwrite --bs=16k --iodepth=8 --size=$((size / 2))k --randrepeat=1 \
 		--verify=crc32c --do_verify=1 --verify_fatal=1
 }
 some_held() {

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Suspends of every kind while a session is armed: no suspend waits for the
 # reader, no write is lost or fails, and a session that can go on does.
-# needs: disks=2x256M
+# needs: disks=2x256M timeout=900
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-hold.sh"
 plan 28
@@ -17,9 +17,9 @@ tools=$BED_BUILD/tests
 
 # --- nothing waits ---
 hold --slots 2 /dev/mapper/d0
-check "suspend" timeout 20 dmsetup suspend d0
+check "suspend" timeout $AT_ONCE dmsetup suspend d0
 check "resume" dmsetup resume d0
-check "suspend without flush" timeout 20 dmsetup suspend --noflush d0
+check "suspend without flush" timeout $AT_ONCE dmsetup suspend --noflush d0
 check "resume" dmsetup resume d0
 check "the session is still armed" state_is d0 armed
 release_hold
@@ -30,13 +30,13 @@ for n in 1 2 3; do
 	write_chunk /dev/mapper/d0 $n
 done
 check "one of three writes is held" wait_for 20 held_now d0 1
-check "suspend without flush does not wait for it" timeout 20 dmsetup suspend --noflush d0
+check "suspend without flush does not wait for it" timeout $AT_ONCE dmsetup suspend --noflush d0
 check "dm has it now" held_now d0 0
 check "resume" dmsetup resume d0
 check "it is held again" wait_for 20 held_now d0 1
 check "the session is still armed" state_is d0 armed
 
-check "a suspend with flush ends, too" timeout 20 dmsetup suspend d0
+check "a suspend with flush ends, too" timeout $AT_ONCE dmsetup suspend d0
 check "the session has broken" reason_is d0 suspend
 check "resume" dmsetup resume d0
 all_written() {
@@ -80,8 +80,8 @@ check "neither the slow one" wait_for 60 written 1
 	--ready-file "$WORK/ready" --deadline 100 --verify --log "$WORK/log" /dev/mapper/d0 \
 	>"$WORK/load" 2>&1 &
 load=$!
-wait_for_file 100 "$load" "$WORK/ready"
-"$tools/ioctl-abuse" drain --slots 24 --delay-us 20000 --out "$WORK/image" /dev/mapper/d0 \
+wait_for_file 300 "$load" "$WORK/ready"
+"$tools/ioctl-abuse" drain --slots 24 --batch 2 --delay-us 5000 --out "$WORK/image" /dev/mapper/d0 \
 	>"$WORK/drain" 2>&1 &
 drain=$!
 wait_for 20 state_is d0 armed

@@ -27,7 +27,7 @@ hold --slots 2 /dev/mapper/d0
 three_writes
 check "the same line again" dmsetup reload d0 --table "$ours"
 check "loading alone changes nothing" state_is d0 armed
-check "without flush: the held write comes again" timeout 20 dmsetup resume --noflush d0
+check "without flush: the held write comes again" timeout $AT_ONCE dmsetup resume --noflush d0
 check "all writes are done" wait_for 20 all_written
 check "the new table is idle and says what happened" reason_is d0 replaced
 check "it is" state_is d0 idle
@@ -37,7 +37,7 @@ check "a new session on the new table" "$BED_BUILD/tests/ioctl-abuse" drain /dev
 
 hold --slots 2 /dev/mapper/d0
 dmsetup reload d0 --table "0 $size linear /dev/vda 0"
-check "dm-linear" timeout 20 dmsetup resume d0
+check "dm-linear" timeout $AT_ONCE dmsetup resume d0
 release_hold
 check_eq "the session knows" "$(hold_status reason)" 4
 check "writes go on" dd if=/dev/urandom of=/dev/mapper/d0 bs=64k count=4 oflag=direct status=none
@@ -47,7 +47,7 @@ dmsetup resume d0
 hold --slots 2 --until-broken /dev/mapper/d0
 check_status 1 "removal is refused while a program has the disk open" dmsetup remove d0
 check "the session is unharmed" state_is d0 armed
-check "by force, the table is replaced" timeout 20 bash -c 'dmsetup remove --force d0 || true'
+check "by force, the table is replaced" timeout $AT_ONCE bash -c 'dmsetup remove --force d0 || true'
 check_wait "the session notices and ends" "$hold_pid"
 check_eq "with the reason" "$(hold_status reason)" 4
 wait_for 10 dmsetup remove d0 || true

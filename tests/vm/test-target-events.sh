@@ -72,7 +72,7 @@ change() {
 
 	shift
 	before=$(dmsetup info -c --noheadings -o events d0)
-	timeout 60 dmsetup wait d0 "$before" >/dev/null &
+	timeout $((60 * ${BED_SLOWNESS:-1})) dmsetup wait d0 "$before" >/dev/null &
 	waiter=$!
 	"$@"
 	check_wait "$state: dmsetup wait returns" $waiter
@@ -110,4 +110,4 @@ check_eq "the uevents in their order" "$(tr '\n' ' ' <"$WORK/order" | sed 's/bro
 	"member armed broken idle "
 
 # An event number that has passed already is no reason to wait.
-check "dmsetup wait returns at once for what has happened" timeout 20 dmsetup wait d0 0
+check "dmsetup wait returns at once for what has happened" timeout $AT_ONCE dmsetup wait d0 0

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The status line has the documented keys in the documented order, always; its counters
 # add up at every moment of a backup that uses all destinations, and vmactl tells the same.
-# needs: disks=2x256M
+# needs: disks=2x256M timeout=900
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-hold.sh"
 plan 17
@@ -68,24 +68,31 @@ check "the keys before any session" in_order d0
 check_eq "all of it" "$(dm_status d0)" \
 	"0 524288 vmabackup idle 128 0/$CHUNKS guest 0 fetched 0 forgotten 0 held 0 0 wait_us 0 0 copying 0 policy - spilled 0 refetched 0 fleece_used 0 fleece_error 0 failed 0 dropped 0 reason none 0 -"
 
-# While the archive stands still, guest writes take the slots there are and then the
-# fleece device, from where their chunks come back in the end.
+# The archive stands still until guest writes have taken the slots there are and then some of
+# the fleece device, from where their chunks come back in the end.
 start_backup() {
 	"$VMACTL" backup --disk a=/dev/mapper/d0 --output - --policy auto --slots 32 \
-		--json-summary "$WORK/summary" | { sleep 4; cat >/dev/null; }
+		--json-summary "$WORK/summary" | { read -r _ <"$WORK/go"; cat >/dev/null; }
 }
+some_spilled() {
+	[ "$(value d0 spilled)" -gt 0 ]
+}
+mkfifo "$WORK/go"
 start_backup &
 backup=$!
 wait_for 30 state_is d0 armed
-"$BED_BUILD/tests/guestload" --seconds 6 --threads 4 /dev/mapper/d0 >"$WORK/load" 2>&1 &
+"$BED_BUILD/tests/guestload" --stop-file "$WORK/stop" --threads 4 /dev/mapper/d0 >"$WORK/load" 2>&1 &
 load=$!
 check "the keys in a session" in_order d0
 check_eq "the policy is the session's" "$(value d0 policy)" auto
+wait_for 60 some_spilled
+echo >"$WORK/go"
 while kill -0 $backup 2>/dev/null; do
 	dm_status d0 >>"$WORK/lines"
 	sleep 0.3
 done
 check_wait "the backup" $backup
+touch "$WORK/stop"
 check_wait "the guest's load" $load
 dm_status d0 >>"$WORK/lines"
 diag "$(wc -l <"$WORK/lines") lines, the last: $(tail -n 1 "$WORK/lines")"
@@ -123,7 +130,7 @@ same_everywhere() {
 check "dmsetup, vmactl status and the summary agree" same_everywhere
 
 # A session that breaks.
-hold --slots 2 --policy ring --timeout-ms 500 /dev/mapper/d0
+hold --slots 2 --policy ring --timeout-ms $((500 * ${BED_SLOWNESS:-1})) /dev/mapper/d0
 for i in 1 2 3; do
 	write_chunk /dev/mapper/d0 $i
 done

@@ -3,7 +3,7 @@
 # The tracepoints tell the whole story of a backup: a claim and an end of each copy, with
 # the latency between the two; a release of each held bio, with the wait; breaks with
 # their reasons. Their sums are those of the status line.
-# needs: disks=2x256M
+# needs: disks=2x256M timeout=900
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-hold.sh"
 plan 18
@@ -93,12 +93,23 @@ echo >$TRACING/trace
 # While the archive stands still, guest writes take the slots and then the fleece device.
 start_backup() {
 	"$VMACTL" backup --disk a=/dev/mapper/d0 --output - --policy auto --slots 32 |
-		{ sleep 3; cat >/dev/null; }
+		{ read -r _ <"$WORK/go"; cat >/dev/null; }
 }
+some_spilled() {
+	[[ $(dm_status d0) =~ \ spilled\ [1-9] ]]
+}
+# The archive stands still until the guest has had to make use of the fleece device.
+mkfifo "$WORK/go"
 start_backup &
 backup=$!
 wait_for 30 state_is d0 armed
-check "a guest writes meanwhile" "$BED_BUILD/tests/guestload" --seconds 3 --threads 4 /dev/mapper/d0
+"$BED_BUILD/tests/guestload" --stop-file "$WORK/stop" --threads 4 /dev/mapper/d0 >"$WORK/load" 2>&1 &
+load=$!
+wait_for 60 some_spilled
+echo >"$WORK/go"
+sleep 1
+touch "$WORK/stop"
+check_wait "a guest writes meanwhile" $load
 check_wait "a backup" $backup
 cp $TRACING/trace "$WORK/trace"
 lost() {
@@ -121,7 +132,6 @@ three_writes() {
 	for n in 1 2 3; do
 		write_chunk /dev/mapper/d0 $n
 	done
-	wait_for 20 held_now d0 1
 }
 
 echo >$TRACING/trace
@@ -149,6 +159,11 @@ release_hold
 echo >$TRACING/trace
 hold --slots 2 --policy ring --timeout-ms 60000 /dev/mapper/d0
 three_writes
+# Each is held for its own copy, if only for as long as that takes: this is the one that lasts.
+one_waits() {
+	[ "$(cat "$WORK"/written.[123] 2>/dev/null | wc -l)" -eq 2 ] && held_now d0 1
+}
+wait_for 20 one_waits
 dmsetup suspend --noflush --nolockfs d0
 check "a write that a suspend gave back" traced "vmab_release: dev=$dev .* requeued\$"
 check "is held no more" held_now d0 0

@@ -13,13 +13,16 @@ plan $((${#seeds[@]} * 9))
 # What guests write to; fio has the rest of the second disk.
 GUEST_BYTES=$((44 << 20))
 
+# This is about what is read, on a machine that may be slow: no session breaks for that.
+PATIENCE_MS=600000
+
 load_target
 memory_disk cow0 64M
 memory_disk cow1 64M
 # shellcheck disable=SC2154 # memory_disk sets them
-oracle_disk 0 /dev/vda "$cow0" 2 fleece /dev/vdc
+oracle_disk 0 /dev/vda "$cow0" 4 cbw_timeout $PATIENCE_MS fleece /dev/vdc
 # shellcheck disable=SC2154
-oracle_disk 1 /dev/vdb "$cow1" 4 fleece /dev/vdd chunk_size 512
+oracle_disk 1 /dev/vdb "$cow1" 6 cbw_timeout $PATIENCE_MS fleece /dev/vdd chunk_size 512
 
 # reader N SEED: random pieces of a view against its snapshot, until told to stop.
 cat >"$WORK/reader.py" <<'PY'

@@ -50,7 +50,9 @@ check "nothing was touched" untouched
 load=$!
 wait_for_file 100 "$load" "$WORK/ready"
 sleep 1
-check "two disks under load" "$FREEZE" d0 /dev/mapper/d1
+# Seconds: a machine may be slow, and the watchdog's 20 are for hosts.
+PATIENCE=100
+check "two disks under load" "$FREEZE" --watchdog $PATIENCE d0 /dev/mapper/d1
 check "run on" running d0 d1
 check_status 1 "again" "$FREEZE" d0 d1
 check_out "says that they are frozen" 'd0: is in a backup, frozen or prepared already'
@@ -88,13 +90,21 @@ check_status 1 "a disk can't be armed" env PATH="$WORK/bin:$PATH" DMSETUP_FAIL="
 check_out "says so" "d1: can't be armed; nothing is frozen"
 check "all is undone" untouched
 
-# Killed while both are suspended.
-try env PATH="$WORK/bin:$PATH" DMSETUP_FAIL=- DMSETUP_KILL="message d0 0 arm" \
+# Killed while both are suspended.  The watchdog's 4 seconds are up when we say.
+cat >"$WORK/bin/sleep" <<'SH'
+#!/bin/bash
+[ "$1" = 4 ] || exec /bin/sleep "$@"
+until [ -e "$WAKE" ]; do /bin/sleep 0.1; done
+SH
+chmod +x "$WORK/bin/sleep"
+at_exit "touch $WORK/wake"
+try env WAKE="$WORK/wake" PATH="$WORK/bin:$PATH" DMSETUP_FAIL=- DMSETUP_KILL="message d0 0 arm" \
 	"$FREEZE" --watchdog 4 d0 d1
 # shellcheck disable=SC2154 # try sets it
 check_eq "killed while the disks are suspended" "$status" 137
 check_status 1 "they are" running d0 d1
-check "the watchdog resumes them" wait_for 10 running d0 d1
+touch "$WORK/wake"
+check "the watchdog resumes them" wait_for 60 running d0 d1
 check "nothing was armed" state_is d0 member
 check_status 1 "again" "$FREEZE" d0 d1
 check_out "says that it is prepared" 'd0: is in a backup, frozen or prepared already'

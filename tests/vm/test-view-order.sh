@@ -3,7 +3,7 @@
 # A view and its disk come and go in any order: what can't be is refused, and a
 # view whose disk is disarmed, replaced, broken or gone answers EIO, never
 # with other data.
-# needs: disks=2x256M timeout=600
+# needs: disks=2x256M timeout=1200
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-view.sh"
 . "$BED_TOP/tests/vm/lib-hold.sh"
@@ -73,7 +73,7 @@ dmsetup suspend d0
 check_status 1 "arming twice" dmsetup message d0 0 arm
 dmsetup resume d0
 check "the disk is still armed" state_is d0 armed
-check_status 1 "a session of a program on it" timeout 20 "$BED_BUILD/tests/ioctl-abuse" drain /dev/mapper/d0
+check_status 1 "a session of a program on it" timeout $AT_ONCE "$BED_BUILD/tests/ioctl-abuse" drain /dev/mapper/d0
 check "still" state_is d0 armed
 dmsetup create v0 --readonly --table "$view"
 scribble
@@ -135,14 +135,14 @@ disarm d0
 # --- replaced ---
 armed_view
 dmsetup reload d0 --table "$ours"
-check "the same line again" timeout 20 dmsetup resume d0
+check "the same line again" timeout $AT_ONCE dmsetup resume d0
 check "the disk is idle and says why" reason_is d0 replaced
 check "the view is dead" dead
 dmsetup remove --retry v0
 armed_view
 check "a new instant, a new view" same
 dmsetup reload d0 --table "0 $size linear /dev/vda 0"
-check "dm-linear" timeout 20 dmsetup resume d0
+check "dm-linear" timeout $AT_ONCE dmsetup resume d0
 check "the view is dead" dead
 dmsetup remove --retry v0
 dmsetup reload d0 --table "$ours"

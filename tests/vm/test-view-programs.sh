@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What a view is for: a file system mounted from it while the disk's own is
 # written, and what dd, cmp, qemu-img and fsck make of it.
-# needs: disks=2x256M
+# needs: disks=2x256M timeout=900
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-view.sh"
 plan 17
@@ -27,7 +27,9 @@ done
 echo "as it was" >"$WORK/live/note"
 sum_of "$WORK/live" >"$WORK/sums"
 
-check "frozen, with the file system mounted" "$FREEZE" d0
+# Less for the freeze to write; and more time for it, the machine may be slow.
+sync -f "$WORK/live"
+check "frozen, with the file system mounted" "$FREEZE" --watchdog 100 d0
 check "the file system runs" touch "$WORK/live/alive"
 check_status 1 "it needs no recovery" grep needs_recovery <(dumpe2fs -h /dev/mapper/d0-view 2>/dev/null)
 check "fsck finds nothing" e2fsck -fn /dev/mapper/d0-view

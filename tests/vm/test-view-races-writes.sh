@@ -31,7 +31,8 @@ noise /dev/vda $size
 dd if=/dev/vda of="$WORK/before" bs=1M count=$((size / 2048)) iflag=direct status=none
 cat >"$WORK/race.py" <<'PY'
 # race.py CGROUP BEFORE FIRST "read|write OFFSET LENGTH"...: reads of the view, writes to
-# the disk; the others begin a second after those of the kind that is first.
+# the disk; the others begin when the reads that are first are under way, or a second after
+# the writes that are.
 import errno, mmap, os, sys, time
 group, before, first = sys.argv[1:4]
 before = open(before, "rb").read()
@@ -53,6 +54,15 @@ def one(kind, offset, length):
         return 2 if e.errno == errno.EIO else 3
     return 0 if n == length and data[:] == before[offset:offset + length] else 1
 
+def wait_for_reads():
+    dev = os.stat("/dev/mapper/v0").st_rdev
+    for _ in range(600):
+        with open(f"/sys/dev/block/{os.major(dev)}:{os.minor(dev)}/inflight") as f:
+            if int(f.read().split()[0]):
+                return
+        time.sleep(0.1)
+    sys.exit("no read of the view is under way")
+
 for wave in (True, False):
     for what in sys.argv[4:]:
         kind, offset, length = what.split()
@@ -61,7 +71,10 @@ for wave in (True, False):
             if not pid:
                 os._exit(one(kind, int(offset), int(length)))
             pids[pid] = what
-    time.sleep(1)
+    if wave and first == "read":
+        wait_for_reads()
+    elif wave:
+        time.sleep(1)
 end, status = {}, {}
 while pids:
     pid, s = os.wait()
@@ -74,7 +87,7 @@ reads = [what for what in end if what.startswith("read")]
 writes = [what for what in end if what.startswith("write")]
 print("reads:", *sorted({words[status[what]] for what in reads}))
 print("writes:", *sorted({words[status[what]] for what in writes}))
-print("writes waited for reads:", min(end[what] for what in writes) > max(end[what] for what in reads) - 0.3)
+print("writes waited for reads:", min(end[what] for what in writes) > max(end[what] for what in reads) - 1)
 PY
 race() {
 	python3 "$WORK/race.py" "$@" >"$WORK/race"
@@ -195,7 +208,7 @@ for ((i = 1; i <= rounds; i++)); do
 	arm d0
 	dmsetup create v0 --readonly --table "0 $size vmabackup-view /dev/mapper/d0"
 	check "round $i: five readers beside a writer see the instant only" \
-		timeout 100 python3 "$WORK/narrow.py" $((2 * i)) $blocks 5
+		timeout $((250 * ${BED_SLOWNESS:-1})) python3 "$WORK/narrow.py" $((2 * i)) $blocks 5
 	dmsetup remove --retry v0
 	disarm d0
 done

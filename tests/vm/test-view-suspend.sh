@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Suspends of a disk and of its view, each and both, with and without flush,
 # while the view is read: no suspend hangs, no read fails or is wrong.
-# needs: disks=2x256M
+# needs: disks=2x256M timeout=900
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-fleece.sh"
 . "$BED_TOP/tests/vm/lib-view.sh"
@@ -40,29 +40,29 @@ for flush in flush noflush; do
 	option=() place=100
 	[ $flush = flush ] || option=(--noflush) place=150
 	begin_read
-	check "$flush: the disk is suspended under the reader" timeout 20 dmsetup suspend "${option[@]}" d0
+	check "$flush: the disk is suspended under the reader" timeout $AT_ONCE dmsetup suspend "${option[@]}" d0
 	if [ $flush = noflush ]; then
-		check "$flush: and the view, too" timeout 20 dmsetup suspend "${option[@]}" v0
-		check "$flush: the view resumes first" timeout 20 dmsetup resume v0
+		check "$flush: and the view, too" timeout $AT_ONCE dmsetup suspend "${option[@]}" v0
+		check "$flush: the view resumes first" timeout $AT_ONCE dmsetup resume v0
 		sleep 0.3
-		check "$flush: the disk resumes" timeout 20 dmsetup resume d0
+		check "$flush: the disk resumes" timeout $AT_ONCE dmsetup resume d0
 	else
 		# Its reads wait for the disk, and it for its reads, as with any device
 		# that lies on another.
 		dmsetup suspend v0 &
 		suspend=$!
 		sleep 0.5
-		check "$flush: the disk resumes" timeout 20 dmsetup resume d0
+		check "$flush: the disk resumes" timeout $AT_ONCE dmsetup resume d0
 		check_wait "$flush: the view was suspended, then" "$suspend"
-		check "$flush: and resumes" timeout 20 dmsetup resume v0
+		check "$flush: and resumes" timeout $AT_ONCE dmsetup resume v0
 	fi
 	check "$flush: the read was not disturbed" read_well
 
 	begin_read
-	check "$flush: the view alone" timeout 20 dmsetup suspend "${option[@]}" v0
+	check "$flush: the view alone" timeout $AT_ONCE dmsetup suspend "${option[@]}" v0
 	dd if=/dev/urandom of=/dev/mapper/d0 bs=64k count=8 seek=$place \
 		oflag=direct status=none
-	check "$flush: resumes" timeout 20 dmsetup resume v0
+	check "$flush: resumes" timeout $AT_ONCE dmsetup resume v0
 	check "$flush: the read was not disturbed" read_well
 done
 
@@ -111,7 +111,7 @@ dmsetup suspend --noflush --nolockfs fleece1
 burst_start write write /dev/mapper/d1 1 0 4096 1 $CHUNK
 wait_for 20 field_is d1 copying 1
 begin_wait 64
-check "one chunk: the view is suspended all the same" timeout 20 dmsetup suspend --noflush v1
+check "one chunk: the view is suspended all the same" timeout $AT_ONCE dmsetup suspend --noflush v1
 dmsetup resume v1
 dmsetup resume fleece1
 read_was 64 "one chunk"
