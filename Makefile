@@ -142,6 +142,9 @@ bench-archive:
 bench: setup
 	+@$(MAKE) --no-print-directory modules userspace test-tools
 	@$(TOP)/tests/bench/run
+#: make bench-compare    FIRST=FILE SECOND=FILE: how far the ratios of two runs of make bench differ
+bench-compare:
+	@$(TOP)/tests/bench/compare $(FIRST) $(SECOND)
 #: make soak             everything at once, at random, for MINUTES=30, by SEED, on the debug kernel
 MINUTES ?= 30
 # For what it judges, and a round that has begun when time is up.
@@ -199,6 +202,6 @@ clean:
 	rm -rf $(VMAB_BUILD)
 
 .PHONY: fuzz all help setup links modules sparse userspace userspace-san test-tools
-.PHONY: unit check-vm check check-kernels bench bench-stall bench-archive long-exact long-view long-kill long-flips long-roundtrip soak style vm-shell
+.PHONY: unit check-vm check check-kernels bench bench-compare bench-stall bench-archive long-exact long-view long-kill long-flips long-roundtrip soak style vm-shell
 .PHONY: demo install install-userspace install-dkms clean
 .PHONY: debug-kernel check-debug coverage check-faults

@@ -22,7 +22,7 @@ import tap  # noqa: E402
 from inside import children, copier, disks, meter  # noqa: E402
 from inside.qemu import Daemon  # noqa: E402
 from inside.stack import BackupFailed  # noqa: E402
-from results import plot, reduce, summary, table, targets  # noqa: E402
+from results import compare, plot, reduce, summary, table, targets  # noqa: E402
 
 MIB = 1 << 20
 SIZE = 64 * MIB
@@ -279,6 +279,56 @@ class Show(unittest.TestCase):
                     svg = f.read()
                 self.assertIn("ring", svg)
                 xml.dom.minidom.parseString(svg)
+
+
+class Compare(unittest.TestCase):
+    def document(self, *factors):
+        runs = summary.Runs([made_up(f) for f in factors])
+        # As it is read from the file.
+        return json.loads(json.dumps(runs.document({}, targets.judge(runs))))
+
+    def test_same(self):
+        rows, lonely = compare.differences(self.document(2, 3), self.document(2, 3))
+        self.assertEqual((lonely, {row[0] for row in rows}), (0, {0.0}))
+
+    def test_a_peer_twice_as_slow(self):
+        old, new = self.document(2), self.document(4)
+        rows, _ = compare.differences(old, new)
+        changed = {key: (share, a, b) for share, key, a, b in rows if share}
+        self.assertEqual(changed["ring/seq64k/fast", "thin-64k", "iops"], (1.0, 2, 4))
+        self.assertEqual(changed["thin-64k/seq64k/fast", "bare", "iops"], (-0.5, 0.5, 0.25))
+        self.assertEqual(changed["qemu-fleece/rand4k-d1/slow", "bare", "lat_p99_us"], (1.0, 2, 4))
+        self.assertNotIn(("ring/seq64k/fast", "bare", "iops"), changed)
+        text = compare.text(old, new)
+        self.assertRegex(text, r"\nIOPS +\d+ +\S+ +\S+ +100.0\n")
+        self.assertRegex(text, r"\nidle-iops +1 +1 +\+0.0 +both +>= 0.99\n")
+
+    def test_one_has_more(self):
+        old, new = self.document(2), self.document(2)
+        del new["ratios"]["ring/seq64k/fast"]
+        new["targets"] = new["targets"][1:]
+        _, lonely = compare.differences(old, new)
+        self.assertEqual(lonely, sum(map(len, old["ratios"]["ring/seq64k/fast"].values())))
+        self.assertIn(f"{lonely} ratios are in one run only", compare.text(old, new))
+
+    def test_nothing_is_no_ratio(self):
+        self.assertIsNone(compare.difference(0, 1))
+        self.assertEqual(compare.difference(0, 0), 0)
+
+    def test_files(self):
+        with tempfile.TemporaryDirectory() as d:
+            paths = [os.path.join(d, name) for name in ("a", "b", "none", "other")]
+            for path, factor in zip(paths, (2, 4)):
+                with open(path, "w") as f:
+                    json.dump(self.document(factor), f)
+            with open(paths[3], "w") as f:
+                f.write("{}")
+            tool = os.path.join(os.path.dirname(HERE), "bench/compare")
+            for files, status in ((paths[:2], 0), (paths[1:3], 1), ([paths[0], paths[3]], 1),
+                                  (paths[:1], 1)):
+                done = subprocess.run([tool] + files, stdout=subprocess.PIPE,
+                                      stderr=subprocess.PIPE, text=True, check=False)
+                self.assertEqual((done.returncode, "Traceback" in done.stderr), (status, False))
 
 
 class Cases(unittest.TestCase):
