@@ -6,6 +6,15 @@
 #include "registry.h"
 #include "session.h"
 
+static void let_go(struct vmab_disk *disk)
+{
+	lockdep_assert_held(&vmab_registry);
+
+	disk->instant = NULL;
+	disk->disarming = false;
+	disk->closing = false;
+}
+
 static void disarm_work_fn(struct work_struct *work)
 {
 	struct vmab_disk *disk = container_of(work, struct vmab_disk, disarm_work);
@@ -13,11 +22,13 @@ static void disarm_work_fn(struct work_struct *work)
 
 	mutex_lock(&vmab_registry);
 	session = disk->instant;
+	disk->closing = true;
 	mutex_unlock(&vmab_registry);
 	vmab_session_close(session);
 	mutex_lock(&vmab_registry);
-	disk->instant = NULL;
-	disk->disarming = false;
+	/* Else somebody did, and it may have another. */
+	if (disk->closing)
+		let_go(disk);
 	mutex_unlock(&vmab_registry);
 }
 
@@ -78,6 +89,9 @@ static int begin(struct vmab_disk *disk, bool arming, struct vmab_session **sess
 {
 	lockdep_assert_held(&vmab_registry);
 
+	/* Idle, as everybody can see: how long the worker takes to free it is its affair. */
+	if (disk->closing && !disk->owner)
+		let_go(disk);
 	*session = disk->instant;
 	if (!disk->fleece || list_empty(&disk->list))
 		return -ENODEV;

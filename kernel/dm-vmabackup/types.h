@@ -138,6 +138,7 @@ struct vmab_disk {
 	struct vmab_session *instant;
 	bool busy;			/* instant is in use by one who holds no lock */
 	bool disarming;			/* it is disarm_work's, which frees it */
+	bool closing;			/* and is at it: without owner, the next may come */
 	struct work_struct disarm_work;
 
 	struct work_struct event_work;

@@ -18,8 +18,7 @@ memory_disk() {
 	printf -v "$1" %s "$loop"
 }
 
-# arm DISK...: by message, all at one instant.  Their last sessions may be idle and not gone
-# yet: then it is EBUSY.
+# arm DISK...: by message, all at one instant.
 arm() {
 	local disk
 
@@ -27,7 +26,7 @@ arm() {
 		dmsetup suspend "$disk"
 	done
 	for disk in "$@"; do
-		wait_for 20 dmsetup message "$disk" 0 arm
+		dmsetup message "$disk" 0 arm
 	done
 	for disk in "$@"; do
 		dmsetup resume "$disk"
