@@ -17,6 +17,8 @@
 /* Pieces that are read twice: a view does not change. */
 #define AGAIN_PERCENT	15
 #define PAUSE_MS	4000
+/* A view that is being read when the round is over has peace from now on, for so long. */
+#define LINGER_SECONDS	120
 /* So many views have peace from what ends their instant by itself. */
 #define CALM_PERCENT	60
 /* Milliseconds between two bursts of messages out of turn, at most, and how many. */
@@ -112,12 +114,23 @@ static int read_piece(unsigned int disk, int view, int image, unsigned int piece
 	return 0;
 }
 
+/* The round is over, and so is the time to end what was begun in it. */
+static bool is_late(uint64_t *end)
+{
+	if (!shared->stop)
+		return false;
+	if (!*end)
+		*end = now_ns() + LINGER_SECONDS * 1000000000ull;
+	return now_ns() > *end;
+}
+
 /* What the guest can write of a view, in any order; 0 or an errno. */
 static int read_view(unsigned int disk, const char *path)
 {
 	unsigned int order[PIECES];
 	char node[48], view[24];
 	int fd, image, r = 0;
+	uint64_t end = 0;
 
 	disk_name(view, "view", disk);
 	snprintf(node, sizeof(node), "/dev/mapper/%s", view);
@@ -134,13 +147,11 @@ static int read_view(unsigned int disk, const char *path)
 		order[k] = i;
 	}
 	errno = 0;
-	for (unsigned int i = 0; i < PIECES && !r && !shared->stop; i++) {
-		r = read_piece(disk, fd, image, order[i]);
+	for (unsigned int i = 0; i < PIECES && !r; i++) {
+		r = is_late(&end) ? EINTR : read_piece(disk, fd, image, order[i]);
 		if (percent(10))
 			sleep_ms(below(30));
 	}
-	if (!r && shared->stop)
-		r = EINTR;
 	close(image);
 	close(fd);
 	return r;
@@ -267,7 +278,7 @@ void act_messages(int actor)
 			count(N_MESSAGES, 1);
 		}
 		/* One of its own may be armed. */
-		while (shared->calm[disk] && !shared->stop)
+		while (shared->calm[disk])
 			sleep_ms(50);
 		dm_message(name, "disarm");
 		idle(actor);
