@@ -2,8 +2,7 @@
 """How far two runs of make bench differ: the medians of the ratios that both have."""
 import statistics
 
-# What is looked at of a ratio: what ran is deterministic but for the order of cases and the
-# guest's offsets, so that this much is what another seed makes of it.
+# What bench.json has ratios of.
 WORDS = {"iops": "IOPS", "lat_p99_us": "p99", "backup_s": "backup's time"}
 # How many of the ratios that differ most are named.
 MOST = 10
