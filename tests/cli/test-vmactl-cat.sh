@@ -3,7 +3,7 @@
 # "cat" and "index": any range of any disk, with an index and without, and no index is
 # believed that is damaged or of another archive.
 . "$(dirname "$0")/lib.sh"
-plan 102
+plan 109
 
 # ranges ARCHIVE ARGUMENT...: both disks, and some ranges of them, are what they must be.
 ranges() {
@@ -69,7 +69,13 @@ refuses 1 "a frame above 64 MiB" "decompress it first" cat large.vma.zst --disk 
 refuses 1 "for an index as well" "decompress it first" index large.vma.zst
 vmactl 0 "while it is good" verify large.vma.zst
 zstd -q --long=30 <large.vma >window.vma.zst
-refuses 1 "a window above 128 MiB" "compress it again without --long" list window.vma.zst
+for command in list verify info; do
+	refuses 1 "a window above 128 MiB: $command" "compress it again without --long" \
+		"$command" window.vma.zst
+done
+refuses 1 "a window above 128 MiB: salvage" "compress it again without --long" \
+	extract --salvage window.vma.zst windowed
+check "and nothing was made of it" test ! -e windowed
 rm text.raw large.vma large.vma.zst window.vma.zst
 
 zstd -q good.vma -o plain.vma.zst

@@ -115,6 +115,15 @@ static int damaged(const struct vma_loss *loss, int code, struct vma_error *err)
 			loss->what.text, loss->begin, loss->end - 1);
 }
 
+/*
+ * What is only not understood is not damaged; nor is a file whose first byte begins what is
+ * beyond a limit.  One that went well until then was not made so.
+ */
+static bool may_be_good(const struct decoder *d, ssize_t code)
+{
+	return code == -EOPNOTSUPP || (code == -EFBIG && !d->loss.begin);
+}
+
 /* Some bytes; 0 at the end, and before a loss that is to be told. */
 static ssize_t read_some(struct decoder *d, uint8_t *buf, size_t len, struct vma_error *err)
 {
@@ -126,8 +135,7 @@ static ssize_t read_some(struct decoder *d, uint8_t *buf, size_t len, struct vma
 	n = d->decompressor->read(d->state, buf, len, &d->loss, err);
 	if (n >= 0 || !d->loss.what.text[0])
 		return n;
-	/* What is only not understood (-EOPNOTSUPP) is not damaged. */
-	if (!d->go_on || n == -EOPNOTSUPP)
+	if (!d->go_on || may_be_good(d, n))
 		return damaged(&d->loss, n, err);
 	d->lost = true;
 	return 0;
