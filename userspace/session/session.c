@@ -198,7 +198,7 @@ int session_arm(struct session *s, unsigned int *bad_disk)
 	*bad_disk = ~0u;
 	if (ioctl(s->fd, VMABACKUP_IOC_ARM, &arm) == 0)
 		return 0;
-	if ((errno == ENOTCONN || errno == ENODEV) && arm.bad_disk < s->nr_disks)
+	if (errno == ENOTCONN && arm.bad_disk < s->nr_disks)
 		*bad_disk = arm.bad_disk;
 	return -errno;
 }

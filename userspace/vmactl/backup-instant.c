@@ -36,10 +36,6 @@ static int explain_arm(const struct backup *b, int error, unsigned int bad, stru
 		return vma_fail(err, error,
 				"disk %s was resumed by somebody else while the backup was being started; nothing else may change it meanwhile, try again",
 				name ? name : "?");
-	if (error == -ENODEV)
-		return vma_fail(err, error,
-				"disk %s got another table while the backup was being started; try again",
-				name ? name : "?");
 	return vma_fail(err, error, "cannot start the session: %s", strerror(-error));
 }
 
