@@ -164,14 +164,14 @@ demo: setup
 	+@$(MAKE) --no-print-directory modules userspace test-tools
 	@$(TOP)/tests/demo/run
 
-#: make install          module, vmactl, nbdkit plugin and manuals, below DESTDIR
+#: make install          module, vmactl, nbdkit plugin, manuals and header, below DESTDIR
 install: all install-userspace
 	$(if $(BUILD_ROOT),$(error $(KVER) is not installed on this machine; KVER= chooses another))
 	+@$(call modules_make,modules_install CONFIG_MODULE_SIG_ALL= \
 		$(if $(DESTDIR),INSTALL_MOD_PATH=$(DESTDIR)))
 	$(if $(DESTDIR),,depmod $(KVER))
 
-#: make install-userspace  vmactl and manual only
+#: make install-userspace  vmactl, the nbdkit plugin, manuals and header only
 install-userspace: userspace
 	install -D -m 755 $(VMAB_BUILD)/userspace/vmactl/vmactl $(DESTDIR)$(sbindir)/vmactl
 	if [ -e $(VMAB_BUILD)/userspace/nbdkit/nbdkit-vma-plugin.so ]; then \

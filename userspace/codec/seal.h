@@ -27,7 +27,7 @@
 enum seal_kind {
 	SEAL_BEGIN = 1,		/* count: 0 */
 	SEAL_PIECE = 2,		/* count: bytes of the piece, decompressed */
-	SEAL_END = 3,		/* count: pieces of the file; gzip only */
+	SEAL_END = 3,		/* count: pieces of the file */
 };
 
 struct seal {

@@ -443,7 +443,7 @@ static int run(int argc, char **argv)
 const struct command cmd_backup = {
 	.name = "backup",
 	.usage = "--disk NAME=DEVICE... [--config FILE]... --output FILE|- "
-		 "[--compress none|zstd[:LEVEL]] [--bwlimit RATE[K|M|G]] [--slots N] "
+		 "[--compress none|zstd|gzip|lzo[:LEVEL]] [--bwlimit RATE[K|M|G]] [--slots N] "
 		 "[--policy auto|ring|fleece] [--on-cbw-error break-snapshot|break-guest-write] "
 		 "[--cbw-timeout SECONDS] [--drop-discards] [--suspended] "
 		 "[--index] [--progress] [--json-summary FILE]",

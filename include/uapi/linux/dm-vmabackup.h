@@ -45,7 +45,10 @@
  * older chunk of the same session, or zeroes).  The mapping is read-only and
  * shared; a writable or private mapping is refused with EACCES or EINVAL.  The
  * pages are ordinary ones: O_DIRECT, io_uring (but not as registered buffers) and
- * vmsplice can read from them.
+ * vmsplice can read from them.  Before SETUP_SLOTS mmap() gives EBUSY.
+ *
+ * poll() reports EPOLLIN when REAP would not sleep: something can be taken, or
+ * nothing is left to come.
  *
  * Where an old chunk goes
  * =======================
@@ -188,7 +191,8 @@ struct vmabackup_info {
  * as its whole live table), EEXIST (already in this session), EBUSY (in
  * another session, or past SETUP_SLOTS, or a session of a table that was
  * replaced is still writing to the fleece device), ENOSPC
- * (VMABACKUP_MAX_DISKS), ENOMEM.
+ * (VMABACKUP_MAX_DISKS), ENOMEM, EFBIG (more chunks than a long can count, on 32
+ * bits).
  */
 struct vmabackup_add_disk {
 	__s32 fd;
@@ -349,6 +353,7 @@ struct vmabackup_completion {
  * back, and nothing is delivered.
  *
  * After EFAULT on @completions the chunks are lost, and the session breaks.
+ * After ENOMEM nothing was taken: try again.
  */
 struct vmabackup_reap {
 	__u64 releases;
