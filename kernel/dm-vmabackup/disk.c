@@ -112,16 +112,15 @@ static void presuspend_member(struct vmab_member *member, bool noflush, struct l
 	if (member->session->state == VMABACKUP_STATE_ARMED) {
 		if (noflush)
 			vmab_held_take_starved(member, requeue);
-		else
-			vmab_held_suspending(member);
+		vmab_held_suspending(member);
 	}
 	spin_unlock_irq(&member->session->lock);
 }
 
 /*
  * dm waits for the bios that we hold.  They must not depend on the reader:
- * without flush they can go back to dm; with flush they have a short grace, then
- * the session breaks.
+ * without flush they can go back to dm, if they are not polled; else they have a short
+ * grace, then the session breaks.
  */
 void vmab_disk_presuspend(struct vmab_disk *disk, bool noflush)
 {

@@ -222,12 +222,16 @@ static enum vmab_verdict hold(struct vmab_member *member, struct bio *bio, u64 f
 	 * bio can go back only from here or from presuspend: the flag that lets
 	 * dm take it back is certain to be set only there.
 	 */
-	if (held->starved && dm_noflush_suspending(member->disk->ti)) {
+	if (held->starved && !held->polled && dm_noflush_suspending(member->disk->ti)) {
 		vmab_held_cancel(held);
 		return VMAB_REQUEUE;
 	}
-	/* Whoever polls expects the bio to be submitted by the time it does. */
+	/*
+	 * Whoever polls expects the bio to be submitted by the time it does, and the
+	 * worker that submits it can wait for the device.
+	 */
 	bio_clear_polled(bio);
+	bio->bi_opf &= ~REQ_NOWAIT;
 	return VMAB_HELD;
 }
 

@@ -21,7 +21,10 @@
 /* How often to look while something is held, milliseconds: a tenth of that. */
 #define LOOK_MS			(DISCARD_TIMEOUT_MS / 10)
 
-/* Apart from all that waits for disks: a deadline passes whatever they do. */
+/*
+ * Apart from all that waits for disks: a deadline passes, and what is not to be submitted
+ * ends, whatever they do.
+ */
 static struct workqueue_struct *deadline_wq;
 
 int vmab_held_init_queue(void)
@@ -67,18 +70,18 @@ static void go_out(struct bio *bio, enum vmab_way_out way_out)
 
 static void leave_work_fn(struct work_struct *work)
 {
-	struct vmab_member *member = container_of(work, struct vmab_member, leave_work);
-	struct vmab_session *session = member->session;
+	struct vmab_leaving *leaving = container_of(work, struct vmab_leaving, work);
+	struct vmab_session *session = leaving->member->session;
 	struct vmab_held *held, *tmp;
 	struct blk_plug plug;
-	LIST_HEAD(leaving);
+	LIST_HEAD(bios);
 
 	spin_lock_irq(&session->lock);
-	list_splice_init(&member->leaving, &leaving);
+	list_splice_init(&leaving->bios, &bios);
 	spin_unlock_irq(&session->lock);
 
 	blk_start_plug(&plug);
-	list_for_each_entry_safe(held, tmp, &leaving, wait) {
+	list_for_each_entry_safe(held, tmp, &bios, wait) {
 		list_del(&held->wait);
 		go_out(dm_bio_from_per_bio_data(held, sizeof(*held)), held->way_out);
 	}
@@ -87,11 +90,15 @@ static void leave_work_fn(struct work_struct *work)
 
 void vmab_held_flush(struct vmab_session *session)
 {
+	struct vmab_member *member;
+	unsigned int exit;
 	u32 i;
 
 	for (i = 0; i < session->nr_members; i++) {
-		cancel_delayed_work_sync(&session->members[i]->deadline);
-		flush_work(&session->members[i]->leave_work);
+		member = session->members[i];
+		cancel_delayed_work_sync(&member->deadline);
+		for (exit = 0; exit < VMAB_EXITS; exit++)
+			flush_work(&member->leaving[exit].work);
 	}
 }
 
@@ -127,6 +134,7 @@ void vmab_held_add(struct vmab_member *member, struct vmab_held *held, u64 first
 	held->since = ktime_get_ns();
 	held->single = end - first == 1;
 	held->discard = bio_op(bio) == REQ_OP_DISCARD;
+	held->polled = bio->bi_opf & REQ_POLLED;
 	held->way_out = VMAB_GO;
 	held->starved = false;
 	INIT_LIST_HEAD(&held->wait);
@@ -225,6 +233,17 @@ void vmab_held_cancel(struct vmab_held *held)
 	end_hold(held, VMAB_OUT_REQUEUED);
 }
 
+static void queue_exit(struct vmab_held *held)
+{
+	struct vmab_member *member = held->member;
+	enum vmab_exit exit = held->way_out != VMAB_GO ? VMAB_EXIT_ENDS :
+			      held->discard ? VMAB_EXIT_DISCARDS : VMAB_EXIT_WRITES;
+
+	list_add_tail(&held->wait, &member->leaving[exit].bios);
+	queue_work(exit == VMAB_EXIT_ENDS ? deadline_wq : member->session->leave_wq,
+		   &member->leaving[exit].work);
+}
+
 static void take_out(struct vmab_held *held, enum vmab_way_out way_out)
 {
 	static const enum vmab_trace_out outs[] = {
@@ -238,8 +257,7 @@ static void take_out(struct vmab_held *held, enum vmab_way_out way_out)
 	held->way_out = way_out;
 	member->stats.total_wait_us += waited;
 	member->stats.longest_wait_us = max(member->stats.longest_wait_us, waited);
-	list_add_tail(&held->wait, &member->leaving);
-	queue_work(member->session->leave_wq, &member->leave_work);
+	queue_exit(held);
 }
 
 void vmab_held_leave(struct vmab_held *held)
@@ -266,6 +284,8 @@ void vmab_held_take_starved(struct vmab_member *member, struct list_head *list)
 
 	for (line = 0; line < VMAB_LINES; line++) {
 		list_for_each_entry_safe(held, tmp, &member->starved[line], wait) {
+			if (held->polled)
+				continue;
 			vmab_held_cancel(held);
 			list_add_tail(&held->wait, list);
 		}
@@ -444,15 +464,18 @@ unlock:
 
 void vmab_held_init_member(struct vmab_member *member)
 {
-	unsigned int line;
+	unsigned int line, exit;
 
 	INIT_LIST_HEAD(&member->held);
 	INIT_LIST_HEAD(&member->ranges);
 	for (line = 0; line < VMAB_LINES; line++)
 		INIT_LIST_HEAD(&member->starved[line]);
 	INIT_LIST_HEAD(&member->hungry);
-	INIT_LIST_HEAD(&member->leaving);
-	INIT_WORK(&member->leave_work, leave_work_fn);
+	for (exit = 0; exit < VMAB_EXITS; exit++) {
+		member->leaving[exit].member = member;
+		INIT_LIST_HEAD(&member->leaving[exit].bios);
+		INIT_WORK(&member->leaving[exit].work, leave_work_fn);
+	}
 	INIT_DELAYED_WORK(&member->deadline, deadline_work_fn);
 }
 

@@ -49,13 +49,15 @@ void vmab_held_feed(struct vmab_held *held);
 /*
  * Noflush suspend: all of the member's bios that starve are no longer held and
  * are moved to list, by held->wait.  vmab_held_requeue() gives them back to dm.
+ * But for those that are polled: dm looks at such a bio only when it is polled, and
+ * if the suspend was given up by then, it would fail.
  */
 void vmab_held_take_starved(struct vmab_member *member, struct list_head *list);
 
 /* Not locked; while dm_noflush_suspending(). */
 void vmab_held_requeue(struct list_head *list);
 
-/* The member's disk is being suspended with flush: those who starve get less time. */
+/* The member's disk is being suspended: those who starve, and stay, get less time. */
 void vmab_held_suspending(struct vmab_member *member);
 
 /*

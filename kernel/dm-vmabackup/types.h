@@ -162,13 +162,28 @@ enum vmab_way_out {
 	VMAB_DROP,			/* a discard: ends with success, not submitted */
 };
 
+/* By what it leaves: whoever submits may have to wait for the device. */
+enum vmab_exit {
+	VMAB_EXIT_WRITES,
+	VMAB_EXIT_DISCARDS,		/* which the kernel lets through a few at a time */
+	VMAB_EXIT_ENDS,			/* nothing to submit, nothing to wait for */
+	VMAB_EXITS,
+};
+
+/* Bios no longer held, not yet submitted or ended. Under session->lock. */
+struct vmab_leaving {
+	struct list_head bios;
+	struct vmab_member *member;
+	struct work_struct work;
+};
+
 /*
  * A guest bio that waits: a single for the copy of one chunk, a range until no
  * chunk in it is needed.  Under session->lock.
  */
 struct vmab_held {
 	struct list_head age;		/* member->held, oldest first */
-	struct list_head wait;		/* member->starved, copy->waiters, member->leaving */
+	struct list_head wait;		/* member->starved, copy->waiters, a vmab_leaving */
 	/* In session->by_chunk, by next: a single while it starves, a range always. */
 	struct hlist_node hash;
 	struct list_head range;		/* range: member->ranges */
@@ -179,6 +194,7 @@ struct vmab_held {
 	enum vmab_way_out way_out;
 	bool single;
 	bool discard;			/* advisory: may be dropped */
+	bool polled;			/* dm would take it back only when it is polled */
 	bool starved;			/* wait is on one of member->starved */
 };
 
@@ -257,7 +273,6 @@ struct vmab_member {
 	struct list_head starved[VMAB_LINES];	/* those that wait for a slot, in turn */
 	struct list_head hungry;	/* session->hungry, while one of these is not empty */
 	unsigned int line_turn;		/* which of them is next */
-	struct list_head leaving;	/* no longer held, not yet submitted */
 	struct list_head guest_reads;	/* claimed for guests, not yet submitted */
 	struct list_head fetch_reads;	/* likewise for FETCH */
 	struct list_head fleece_reads;	/* likewise for FETCH, from the fleece device */
@@ -268,7 +283,7 @@ struct vmab_member {
 	u64 looked_at;			/* ns, when others' I/O was last looked at */
 	u32 submitted;			/* reads, to give FETCH's a turn now and then */
 	struct vmab_range retry;	/* chunks whose copy failed when FETCH had passed */
-	u64 suspend_since;		/* ns, while being suspended with flush; or 0 */
+	u64 suspend_since;		/* ns, while being suspended; or 0 */
 	struct list_head view_ready;	/* view reads to be looked at again */
 	struct list_head view_waiting;	/* view reads that wait for the disk's resume */
 	struct list_head views;		/* under vmab_registry */
@@ -281,7 +296,7 @@ struct vmab_member {
 	struct work_struct refetch_work;
 	struct work_struct fleece_work;
 	struct work_struct discard_work;
-	struct work_struct leave_work;
+	struct vmab_leaving leaving[VMAB_EXITS];
 	struct work_struct view_work;
 	struct delayed_work deadline;
 };

@@ -223,6 +223,10 @@ int hold_main(int argc, char **argv)
 		};
 		char buf[64];
 
+		if (s.forget_armed && (!s.go_file || !access(s.go_file, F_OK))) {
+			forget_first(fd, s.forget_armed);
+			s.forget_armed = 0;
+		}
 		if (poll(p, 2, POLL_MS) <= 0)
 			continue;
 		if (p[0].revents && read(STDIN_FILENO, buf, sizeof(buf)) <= 0)

@@ -28,7 +28,6 @@ static const char usage[] =
 "  --until-broken   end when the session breaks, too\n"
 "  --empty-first    suspend and resume the disks once without arming; empty_ns is the time\n"
 "drain: arms, fetches all and takes it; prints STATUS; exit 1 if that was not all.\n"
-"  --go-file FILE   fetch nothing and take nothing until there is a FILE\n"
 "  --delay-us N     after each batch\n"
 "  --hurry-file FILE  no more delays once there is a FILE\n"
 "  --batch N        completions per call (8)\n"
@@ -41,7 +40,8 @@ static const char usage[] =
 "  --timeout-ms N           cbw_timeout (the table's)\n"
 "  --drop-discards\n"
 "  --forget N               first, the first N chunks of the first disk\n"
-"  --forget-armed N         drain: likewise, when it begins to read\n"
+"  --forget-armed N         likewise, once armed; with --go-file not before there is a FILE\n"
+"  --go-file FILE           drain fetches nothing and takes nothing until there is a FILE\n"
 "  --ready-file FILE        make FILE once armed and resumed\n";
 
 #define MAX_POLICIES	3

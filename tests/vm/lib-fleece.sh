@@ -94,8 +94,8 @@ takes_nothing() {
 	[ "$(memory_taken "$1")" -eq 0 ]
 }
 
-# one_by_one NAME MIB SECONDS: /dev/nullb_NAME takes one request at a time, that long for each;
-# after 5 the kernel gives up.
+# one_by_one NAME MIB SECONDS [KEY=VALUE...]: /dev/nullb_NAME takes one request at a time, that
+# long for each; after 5 the kernel gives up. More of null_blk's attributes, which win, at the end.
 one_by_one() {
 	local dir=/sys/kernel/config/nullb/nullb_$1 key node
 
@@ -108,7 +108,7 @@ one_by_one() {
 	mkdir "$dir"
 	at_exit "rmdir $dir"
 	for key in size="$2" blocksize=512 memory_backed=1 submit_queues=1 hw_queue_depth=1 \
-		queue_mode=2 irqmode=2 completion_nsec=$(($3 * 1000000000)) power=1; do
+		queue_mode=2 irqmode=2 completion_nsec=$(($3 * 1000000000)) "${@:4}" power=1; do
 		echo "${key#*=}" >"$dir/${key%%=*}"
 	done
 	at_exit "echo 0 >$dir/power"

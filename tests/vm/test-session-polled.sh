@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # A guest that polls for the end of its writes (REQ_POLLED, as by io_uring with
-# IOPOLL): held writes come to an end for it, too, and the backup is exact.
+# IOPOLL): held writes come to an end for it, too, and the backup is exact.  A suspend
+# without flush does not give them back to dm, which would look at them too late.
 # needs: disks=2x256M
 . "$BED_TOP/tests/vm/lib.sh"
 
@@ -9,7 +10,7 @@
 modprobe null_blk nr_devices=1 queue_mode=2 irqmode=0 memory_backed=1 gb=1 poll_queues=1 \
 	submit_queues=1 || skip_all "null_blk has no poll queues in this kernel"
 at_exit "rmmod null_blk"
-plan 6
+plan 10
 . "$BED_TOP/tests/vm/lib-hold.sh"
 load_target
 size=32768
@@ -47,3 +48,16 @@ check_wait "the backup gets everything" "$drain"
 check "guest writes pushed ${BASH_REMATCH[1]} chunks" test "${BASH_REMATCH[1]}" -gt 8
 check "the backup is exact" cmp "$WORK/image" "$WORK/before"
 check_status 1 "the disk has changed" cmp -s -n $((size * 512)) /dev/mapper/d0 "$WORK/before"
+
+# Two slots that nobody empties.
+hold --slots 2 /dev/mapper/d0
+polled >"$WORK/polled" 2>&1 &
+guest=$!
+wait_for 30 some_held
+check "a suspend without flush while such a write waits" \
+	timeout $((30 * ${BED_SLOWNESS:-1})) dmsetup suspend --noflush d0
+check "it ended the session" state_is d0 broken
+check "which says so" reason_is d0 suspend
+dmsetup resume d0
+check_wait "no write of the guest's fails" "$guest"
+release_hold

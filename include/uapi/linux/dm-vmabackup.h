@@ -90,7 +90,8 @@
  * read error breaks the session, and so does
  * the loss of a disk, or a suspend while a write waits for a slot and none came
  * free for VMABACKUP_SUSPEND_GRACE_MS.  A suspend without flush gives waiting
- * writes back to device-mapper; their time starts anew afterwards.
+ * writes back to device-mapper, but for those that are polled; their time starts
+ * anew afterwards.
  *
  * Conventions
  * ===========

@@ -1,0 +1,78 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Bios that are no longer held do not wait for one another: neither a write, nor a write that
+# ends with an error, stands behind discards that the origin takes one by one.
+# needs: disks=2x256M timeout=600
+. "$BED_TOP/tests/vm/lib.sh"
+. "$BED_TOP/tests/vm/lib-hold.sh"
+. "$BED_TOP/tests/vm/lib-fleece.sh"
+plan 8
+
+TRACING=/sys/kernel/tracing
+if ! [ -e $TRACING/events ]; then
+	mount -t tracefs tracefs $TRACING
+	at_exit "umount $TRACING"
+fi
+# Discards of a chunk each, and what each request takes: much longer together than starting a
+# program does.
+NUMBER=40
+NS=$((300000000 * ${BED_SLOWNESS:-1}))
+# Chunks that are forgotten at a word, where the discards are; one behind them, for the write.
+FORGOTTEN=200
+BEHIND=210
+
+load_target
+one_by_one origin 16 1 discard=1 completion_nsec=$NS
+disk d /dev/nullb_origin 2 on_cbw_error break-guest-write
+d=/dev/mapper/d
+dev=$(dmsetup info -c --noheadings -o major,minor --separator , d)
+# One request of burst's becomes so many, which nothing merges again.
+for queue in /sys/block/nullb_origin/queue "/sys/dev/block/${dev/,/:}/queue"; do
+	echo $CHUNK >"$queue/discard_max_bytes"
+done
+
+# discards_leave [OPTION...]: a write that finds no slot, behind FORGOTTEN, and NUMBER discards;
+# these leave when all that they wait for is forgotten.
+discards_leave() {
+	rm -f "$WORK/go"
+	hold --slots 2 --reserve 1 --go-file "$WORK/go" --forget-armed $FORGOTTEN "$@" $d
+	"$BURST" write $d 1 $((220 * CHUNK)) 4096 2 $CHUNK >/dev/null
+	echo 0 >$TRACING/trace
+	echo 1 >$TRACING/events/block/block_bio_complete/enable
+	burst_start write write $d 2 $((BEHIND * CHUNK)) 4096
+	burst_start discards discard $d 0 0 $((NUMBER * CHUNK))
+	wait_for 10 held_now d $((NUMBER + 1))
+	touch "$WORK/go"
+	wait_for 10 held_now d 1
+}
+
+# before_the_write: how many discards had ended when the write did.
+before_the_write() {
+	wait_for 100 burst_ended write
+	wait_for 100 burst_ended discards
+	echo 0 >$TRACING/events/block/block_bio_complete/enable
+	awk -v dev="$dev" -v sector=$((BEHIND * CHUNK / 512)) '
+		$0 !~ "block_bio_complete: " dev " " { next }
+		{ sub(/.*block_bio_complete: [0-9,]* /, "") }
+		/^D/ { n++ }
+		/^W/ && $2 == sector { print n + 0; exit }' $TRACING/trace
+}
+
+discards_leave --timeout-ms 600000
+check "the write waits" held_now d 1
+release_hold
+n=$(before_the_write)
+check_eq "all has ended well" "$(errors write) $(errors discards)" "1 0 1 0"
+diag "$n of $NUMBER discards had ended when the write did"
+check "a write is not behind the discards" test "$n" -lt $((NUMBER / 2))
+
+# Time for the discards to be on their way, and not for all of them.
+discards_leave --timeout-ms $((NS * NUMBER / 3 / 1000000))
+n=$(before_the_write)
+check_eq "a write that waited too long fails" "$(errors write)" "1 EIO"
+check_eq "the discards do not" "$(errors discards)" "1 0"
+diag "$n of $NUMBER discards had ended when the write failed"
+check "it is told before they have ended" test "$n" -lt $((NUMBER * 3 / 4))
+check_eq "none was dropped" "$(field d dropped)" 0
+check_eq "the session lives" "$(field d vmabackup) $(reason d)" "armed none 0 -"
+release_hold
