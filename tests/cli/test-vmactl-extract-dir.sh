@@ -147,13 +147,16 @@ rm pipe
 check "SIGTERM ends it with its own exit status" test "$status" -eq 5
 directory_holds "and nothing is left" good.vma good.vma.zst want
 
-# ready PID: it looks at signals, so that SIGTERM does not just kill it.
+# ready PID: it looks at signals, so that SIGTERM does not just kill it. Before it is vmactl it
+# is a shell, which blocks SIGTERM for a moment as well.
 ready() {
 	local pid=$1 i mask
 
 	for ((i = 0; i < 100; i++)); do
-		mask=$(sed -n 's/^SigBlk:[[:space:]]*//p' "/proc/$pid/status")
-		[ $((0x$mask >> 14 & 1)) -eq 0 ] || return 0
+		if [ "/proc/$pid/exe" -ef "$VMACTL" ]; then
+			mask=$(sed -n 's/^SigBlk:[[:space:]]*//p' "/proc/$pid/status")
+			[ $((0x$mask >> 14 & 1)) -eq 0 ] || return 0
+		fi
 		sleep 0.1
 	done
 	return 1
