@@ -13,6 +13,7 @@ if ! [ -e $TRACING/events ]; then
 	mount -t tracefs tracefs $TRACING
 	at_exit "umount $TRACING"
 fi
+at_exit "echo 0 >$TRACING/events/block/block_bio_complete/enable"
 # Discards of a chunk each, and what each request takes: much longer together than starting a
 # program does.
 NUMBER=40
