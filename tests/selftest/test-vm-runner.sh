@@ -25,7 +25,7 @@ n-panics 0 2 0
 o-after 1 0 0
 '
 
-printf 'TAP version 13\n1..19\n'
+printf 'TAP version 13\n1..21\n'
 n=0 bad=0
 # same NAME GOT WANTED
 same() {
@@ -56,6 +56,26 @@ case $tap in
 esac
 "$top/tests/vm/run" --mem 512M --timeout 3 -- sleep 1000 >"$work/run" 2>&1
 same "a job that hangs is ended" $? 124
+
+# A QEMU whose machines die while they boot, as often as said in a file.
+cat >"$work/qemu" <<EOF
+#!/bin/bash
+read -r deaths <"$work/deaths"
+[ \$deaths -gt 0 ] || exec qemu-system-x86_64 "\$@"
+echo \$((deaths - 1)) >"$work/deaths"
+EOF
+chmod +x "$work/qemu"
+# dies TIMES: the status of a run in such a machine.
+dies() {
+	local status=0
+
+	echo "$1" >"$work/deaths"
+	QEMU=$work/qemu VMABACKUP_ACCEL=tcg "$top/tests/vm/run" --mem 512M --results "$work/dies" \
+		-- true >>"$work/run" 2>&1 || status=$?
+	echo $status
+}
+same "a machine that dies while it boots is booted once more" "$(dies 1)" 0
+same "but only once" "$(dies 2)" 125
 
 [ $bad -eq 0 ] || sed 's/^/# /' "$work/log"
 [ $bad -eq 0 ]
