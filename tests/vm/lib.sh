@@ -208,6 +208,24 @@ wait_for_file() {
 	done
 }
 
+# --- what the kernel records ---
+
+# use_tracing [EVENT]: sets TRACING to a tracefs, mounted for as long as this test runs; the
+# event, by its place in there, what was recorded and its memory are gone at the end, however
+# that comes.
+TRACING_KB=1408
+use_tracing() {
+	TRACING=/sys/kernel/tracing
+	if ! [ -e $TRACING/events ]; then
+		mount -t tracefs tracefs $TRACING
+		at_exit "umount $TRACING"
+	fi
+	# For each processor, what a kernel takes by itself; another test may have left less.
+	echo $TRACING_KB >$TRACING/buffer_size_kb
+	at_exit "echo >$TRACING/trace; echo 1 >$TRACING/buffer_size_kb"
+	[ $# -eq 0 ] || at_exit "echo 0 >$TRACING/events/$1/enable"
+}
+
 # --- the target ---
 
 # load_target [PARAMETER=VALUE...]

@@ -8,12 +8,7 @@
 . "$BED_TOP/tests/vm/lib-fleece.sh"
 plan 8
 
-TRACING=/sys/kernel/tracing
-if ! [ -e $TRACING/events ]; then
-	mount -t tracefs tracefs $TRACING
-	at_exit "umount $TRACING"
-fi
-at_exit "echo 0 >$TRACING/events/block/block_bio_complete/enable"
+use_tracing block/block_bio_complete
 # Discards of a chunk each, and what each request takes: much longer together than starting a
 # program does.
 NUMBER=40

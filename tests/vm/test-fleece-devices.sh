@@ -122,12 +122,7 @@ check "thin: a killed session gives them back" wait_for "$SETTLE" pool_empty poo
 
 # --- chunks here and there ---
 # The kernel holds back writeback, and discards, when others keep a device busy.
-TRACING=/sys/kernel/tracing
-if ! [ -e $TRACING/events ]; then
-	mount -t tracefs tracefs $TRACING
-	at_exit "umount $TRACING"
-fi
-at_exit "echo 0 >$TRACING/events/block/block_bio_queue/enable"
+use_tracing block/block_bio_queue
 disk d /dev/mapper/origin 2 fleece /dev/mapper/larger
 session_start --policy fleece --slots 8 /dev/mapper/d
 before=$(_disk_stat /dev/mapper/larger 11)

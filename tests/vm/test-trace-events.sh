@@ -8,11 +8,7 @@
 . "$BED_TOP/tests/vm/lib-hold.sh"
 plan 18
 
-TRACING=/sys/kernel/tracing
-if ! [ -e $TRACING/events ]; then
-	mount -t tracefs tracefs $TRACING
-	at_exit "umount $TRACING"
-fi
+use_tracing
 # KiB for each processor; a backup of this size leaves a third of it.
 BUFFER_KB=6144
 
@@ -86,7 +82,6 @@ echo $BUFFER_KB >$TRACING/buffer_size_kb
 # The same clock on all processors.
 echo mono >$TRACING/trace_clock
 echo 1 >$TRACING/events/vmabackup/enable
-at_exit "echo >$TRACING/trace; echo 1 >$TRACING/buffer_size_kb"
 at_exit "echo 0 >$TRACING/events/vmabackup/enable; echo local >$TRACING/trace_clock"
 echo >$TRACING/trace
 
