@@ -273,6 +273,8 @@ int backup_parse(struct backup *b, int argc, char **argv)
 		b->opt.codec.kind = codec_of_path(b->opt.output);
 		b->opt.compress = codec_name(b->opt.codec.kind);
 	}
+	if (b->opt.summary && !strcmp(b->opt.summary, "-"))
+		return usage_error(&cmd_backup, "--json-summary -: a summary goes into a file");
 	if (b->opt.summary && !strcmp(b->opt.summary, b->opt.output))
 		return usage_error(&cmd_backup, "the summary would replace the archive");
 	if (b->opt.index && index_out_allowed(b->opt.output, b->opt.codec.kind, &err))

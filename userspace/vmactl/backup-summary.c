@@ -157,6 +157,17 @@ static bool is_archive(const struct backup *b, const char *path)
 	       st.st_dev == b->result.archive_dev && st.st_ino == b->result.archive_ino;
 }
 
+int backup_summary_place(const char *path, struct vma_error *err)
+{
+	struct stat st;
+
+	if (lstat(path, &st) != 0 || S_ISREG(st.st_mode))
+		return 0;
+	return vma_fail(err, -EEXIST,
+			"the summary would replace %s, which is not a file; give the path of a file",
+			path);
+}
+
 /* Replaces the file in one step, so that a reader sees the old or the new one. */
 int backup_write_summary(const struct backup *b, const char *error, struct vma_error *err)
 {
@@ -165,6 +176,11 @@ int backup_write_summary(const struct backup *b, const char *error, struct vma_e
 	char *temporary = NULL;
 	int fd = -1, r = 0;
 
+	r = backup_summary_place(path, err);
+	if (r) {
+		json_object_put(o);
+		return r;
+	}
 	if (is_archive(b, path)) {
 		r = -EEXIST;
 		goto out;

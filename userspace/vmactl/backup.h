@@ -153,6 +153,11 @@ int backup_rate_wait_ms(const struct backup_rate *r, uint32_t chunk);
 
 /* backup-summary.c */
 void backup_print_summary(const struct backup *b, FILE *to);
+/*
+ * The summary replaces what has its name, so that must be a file or nothing: -EEXIST if it is
+ * a device, a pipe, a symbolic link or the like.
+ */
+int backup_summary_place(const char *path, struct vma_error *err);
 /* error: NULL if all went well. */
 int backup_write_summary(const struct backup *b, const char *error, struct vma_error *err);
 /* Why the session broke, in words. */

@@ -69,10 +69,13 @@ static int check_summary(const struct backup *b, struct vma_error *err)
 {
 	const char *path = b->opt.summary, *slash;
 	char *dir;
-	int r = 0;
+	int r;
 
 	if (!path)
 		return 0;
+	r = backup_summary_place(path, err);
+	if (r)
+		return r;
 	slash = strrchr(path, '/');
 	dir = directory_of(path);
 	if (!dir)
