@@ -55,10 +55,16 @@ static void output_free(struct output *o)
 
 static int open_stdout(struct output *o, struct vma_error *err)
 {
+	int flags;
+
 	o->path = strdup("standard output");
 	o->fd = STDOUT_FILENO;
 	if (!o->path)
 		return vma_fail(err, -ENOMEM, "out of memory");
+	flags = fcntl(o->fd, F_GETFL);
+	if (flags < 0 || (flags & O_ACCMODE) == O_RDONLY)
+		return vma_fail(err, -EBADF,
+				"standard output is closed, or not open for writing: redirect it, or give a path");
 	if (isatty(o->fd))
 		return vma_fail(err, -EINVAL,
 				"standard output is a terminal: redirect it, or give a path");

@@ -367,6 +367,18 @@ static void release(struct backup *b)
 	free(b);
 }
 
+/* The summary in words; who closed standard output does not want it there. */
+static void print_summary(const struct backup *b)
+{
+	int flags = fcntl(STDOUT_FILENO, F_GETFL);
+	bool closed = flags < 0 || (flags & O_ACCMODE) == O_RDONLY;
+
+	if (!strcmp(b->opt.output, "-"))
+		backup_print_summary(b, stderr);
+	else if (!closed)
+		backup_print_summary(b, stdout);
+}
+
 static int report(struct backup *b, int r, const struct vma_error *err)
 {
 	static const char *const outcomes[] = {
@@ -381,7 +393,7 @@ static int report(struct backup *b, int r, const struct vma_error *err)
 	if (r)
 		complain("%s", err->text);
 	else
-		backup_print_summary(b, strcmp(b->opt.output, "-") ? stdout : stderr);
+		print_summary(b);
 	b->result.outcome = outcomes[code];
 	if (b->opt.summary && backup_write_summary(b, r ? err->text : NULL, &summary_error)) {
 		complain("%s%s", summary_error.text, r ? "" : "; the archive itself is good");

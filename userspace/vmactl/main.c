@@ -176,15 +176,24 @@ static int run(int argc, char **argv)
 	return cmd->run(argc - 1, argv + 1);
 }
 
-/* Or a disk that is opened could become standard error, and be written to as that. */
+/*
+ * Or a disk that is opened could become standard error, and be written to as that. What was
+ * closed is opened the wrong way round, so that using it fails: an archive for a standard
+ * output that is not there would be gone, and all would seem well.
+ */
 static bool fill_standard_files(void)
 {
+	static const int modes[] = {
+		[STDIN_FILENO] = O_WRONLY,
+		[STDOUT_FILENO] = O_RDONLY,
+		[STDERR_FILENO] = O_WRONLY,
+	};
 	int fd;
 
-	do
-		fd = open("/dev/null", O_RDWR);
-	while (fd >= 0 && fd <= STDERR_FILENO);
-	return fd >= 0 && close(fd) == 0;
+	for (fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", modes[fd]) != fd)
+			return false;
+	return true;
 }
 
 int main(int argc, char **argv)
