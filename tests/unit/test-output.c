@@ -140,6 +140,20 @@ static void refuse_open(const char *name, int code, const char *words)
 		fail_msg("\"%s\" lacks \"%s\"", err.text, words);
 }
 
+/* What was complete when its name was gone: all of it, under a name that no sweep takes. */
+static void check_unnamed(const struct vma_error *err, const char *want)
+{
+	char unnamed[sizeof(path) + 32];
+
+	snprintf(unnamed, sizeof(unnamed), "%s.unnamed-%d", path, (int)getpid());
+	assert_non_null(strstr(err->text, path));
+	assert_non_null(strstr(err->text, strrchr(unnamed, '/') + 1));
+	assert_int_equal(entries(), 2);
+	assert_int_equal(output_sweep(path), 0);
+	check_content(unnamed, want);
+	assert_int_equal(unlink(unnamed), 0);
+}
+
 static void nothing_is_replaced(void **state)
 {
 	struct vma_error err = { "" };
@@ -155,8 +169,7 @@ static void nothing_is_replaced(void **state)
 	write_text(o, "hello");
 	make_file(path, "precious");
 	assert_int_equal(output_commit(o, &err), -EEXIST);
-	assert_non_null(strstr(err.text, path));
-	assert_int_equal(entries(), 1);
+	check_unnamed(&err, "hello");
 	check_content(path, "precious");
 
 	/* A symbolic link to nowhere is something, too. */
@@ -166,43 +179,87 @@ static void nothing_is_replaced(void **state)
 }
 
 /* In place of the C library's, to be a file system that can't do it. */
-static bool no_renameat2;
+static int renameat2_error, linkat_error, renameat_error;
 
 int renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned int flags)
 {
-	if (no_renameat2) {
-		errno = EINVAL;
+	if (renameat2_error) {
+		errno = renameat2_error;
 		return -1;
 	}
 	return syscall(SYS_renameat2, from_dir, from, to_dir, to, flags);
 }
 
-static void without_renameat2(void **state)
+int linkat(int from_dir, const char *from, int to_dir, const char *to, int flags)
 {
-	struct vma_error err = { "" };
+	if (linkat_error) {
+		errno = linkat_error;
+		return -1;
+	}
+	return syscall(SYS_linkat, from_dir, from, to_dir, to, flags);
+}
+
+int renameat(int from_dir, const char *from, int to_dir, const char *to)
+{
+	if (renameat_error) {
+		errno = renameat_error;
+		return -1;
+	}
+	return syscall(SYS_renameat2, from_dir, from, to_dir, to, 0);
+}
+
+/* Where those fail: commits "hello", while "precious" has its name if so wanted. */
+static int commit(int no_renameat2, int no_linkat, int no_renameat, bool precious,
+		  struct vma_error *err)
+{
 	struct output *o;
 	int ret;
 
-	(void)state;
 	assert_int_equal(output_open(&o, path, NULL), 0);
 	write_text(o, "hello");
-	no_renameat2 = true;
-	ret = output_commit(o, NULL);
-	no_renameat2 = false;
-	assert_int_equal(ret, 0);
-	assert_int_equal(entries(), 1);
-	check_content(path, "hello");
-	assert_int_equal(unlink(path), 0);
+	if (precious)
+		make_file(path, "precious");
+	renameat2_error = no_renameat2;
+	linkat_error = no_linkat;
+	renameat_error = no_renameat;
+	ret = output_commit(o, err);
+	renameat2_error = linkat_error = renameat_error = 0;
+	return ret;
+}
 
-	assert_int_equal(output_open(&o, path, NULL), 0);
-	write_text(o, "hello");
-	make_file(path, "precious");
-	no_renameat2 = true;
-	ret = output_commit(o, &err);
-	no_renameat2 = false;
-	assert_int_equal(ret, -EEXIST);
+static void poor_file_systems(void **state)
+{
+	static const int no_links[] = { 0, EPERM, ENOSYS, EOPNOTSUPP, EMLINK };
+	struct vma_error err = { "" };
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < sizeof(no_links) / sizeof(no_links[0]); i++) {
+		assert_int_equal(commit(i % 2 ? EINVAL : ENOSYS, no_links[i], 0, false, &err), 0);
+		assert_int_equal(entries(), 1);
+		check_content(path, "hello");
+		assert_int_equal(unlink(path), 0);
+
+		assert_int_equal(commit(EINVAL, no_links[i], 0, true, &err), -EEXIST);
+		check_unnamed(&err, "hello");
+		check_content(path, "precious");
+		assert_int_equal(unlink(path), 0);
+	}
+}
+
+/* Nothing gives it any name: it keeps the one it has. */
+static void no_name_at_all(void **state)
+{
+	char temporary[sizeof(path) + 96];
+	struct vma_error err = { "" };
+
+	(void)state;
+	temporary_path(temporary, sizeof(temporary), (int)getpid());
+	assert_int_equal(commit(EINVAL, EPERM, EIO, false, &err), -EIO);
+	assert_non_null(strstr(err.text, strrchr(temporary, '/') + 1));
 	assert_int_equal(entries(), 1);
-	check_content(path, "precious");
+	check_content(temporary, "hello");
+	assert_int_equal(unlink(temporary), 0);
 }
 
 static void leftovers_of_others_stay(void **state)
@@ -503,7 +560,8 @@ int main(void)
 		test(a_name_only_at_the_end),
 		test(abort_leaves_nothing),
 		test(nothing_is_replaced),
-		test(without_renameat2),
+		test(poor_file_systems),
+		test(no_name_at_all),
 		test(leftovers_of_others_stay),
 		test(the_killed_are_swept),
 		test(bad_paths),

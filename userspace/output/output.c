@@ -340,19 +340,57 @@ static int flush(int fd)
 	return -error;
 }
 
-/* Gives the file its name unless something has that name by now. */
+/*
+ * Gives the file its name unless something has that name by now. Some file systems (NFS) can't
+ * rename so; a link never replaces anything either. Others (object stores, some servers behind
+ * FUSE) know no links: there a name that is free is taken the plain way.
+ */
 static int give_name(struct output *o)
 {
+	struct stat st;
+
 	if (renameat2(o->dir, o->temporary, o->dir, o->name, RENAME_NOREPLACE) == 0)
 		return 0;
 	if (errno != EINVAL && errno != ENOSYS)
 		return -errno;
-	/* This file system can't rename so. A link never replaces anything either. */
-	if (linkat(o->dir, o->temporary, o->dir, o->name, 0) != 0)
+	if (linkat(o->dir, o->temporary, o->dir, o->name, 0) == 0) {
+		/* If it stays, it is a second name of what is good, for a sweep to remove. */
+		unlinkat(o->dir, o->temporary, 0);
+		return 0;
+	}
+	if (errno != EPERM && errno != ENOSYS && errno != EOPNOTSUPP && errno != EMLINK)
 		return -errno;
-	if (unlinkat(o->dir, o->temporary, 0) != 0)
+	if (fstatat(o->dir, o->name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return -EEXIST;
+	if (errno != ENOENT || renameat(o->dir, o->temporary, o->dir, o->name) != 0)
 		return -errno;
 	return 0;
+}
+
+/*
+ * What is complete, and was hours of work perhaps, is not thrown away for want of a name: it
+ * gets one that no sweep knows, or keeps the one it has.
+ */
+static int keep_unnamed(struct output *o, int error, struct vma_error *err)
+{
+	struct output other = *o;
+	char *name;
+
+	if (asprintf(&name, "%s.unnamed-%d", o->name, (int)getpid()) < 0)
+		name = NULL;
+	other.name = name;
+	if (name && give_name(&other) == 0)
+		vma_error_set(err, "%s: %s; it is complete, beside it as %s", o->path,
+			      error == -EEXIST ? "was created by someone else meanwhile" :
+			      strerror(-error), name);
+	else
+		vma_error_set(err, "cannot give %s its name: %s; it is complete, beside it as %s",
+			      o->path, strerror(-error), o->temporary);
+	free(name);
+	/* output_abort() must not remove it. */
+	free(o->temporary);
+	o->temporary = NULL;
+	return error;
 }
 
 static int commit_file(struct output *o, struct vma_error *err)
@@ -378,11 +416,7 @@ static int commit_file(struct output *o, struct vma_error *err)
 	ret = give_name(o);
 	if (lock >= 0)
 		close(lock);
-	if (ret == -EEXIST)
-		return vma_fail(err, ret, "%s was created by someone else meanwhile", o->path);
-	if (ret)
-		return vma_fail(err, ret, "cannot give %s its name: %s", o->path, strerror(-ret));
-	return 0;
+	return ret ? keep_unnamed(o, ret, err) : 0;
 }
 
 /* ---- streams ---------------------------------------------------------- */

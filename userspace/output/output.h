@@ -61,7 +61,11 @@ int output_keep_disk_busy(struct output *o, struct vma_error *err);
 /* Bytes written so far. */
 uint64_t output_bytes(const struct output *o);
 
-/* fsync, rename without replacing (-EEXIST), fsync of the directory; the command's end; frees o. */
+/*
+ * fsync, rename without replacing, fsync of the directory; the command's end; frees o. If it
+ * can't get its name (-EEXIST: someone has it by now), what is complete stays beside it, as
+ * "<path>.unnamed-<pid>", which *err tells.
+ */
 int output_commit(struct output *o, struct vma_error *err);
 
 /* Removes the temporary file; frees o. NULL is allowed. */
