@@ -19,6 +19,7 @@ struct index_out {
 	struct output *output;		/* NULL: it has failed */
 	struct index_builder *builder;
 	uint64_t at;			/* bytes of the archive's stream so far */
+	struct vma_error why;		/* it has failed */
 };
 
 int index_out_allowed(const char *archive, enum codec_kind kind, struct vma_error *err)
@@ -41,10 +42,11 @@ static void drop(struct index_out *x)
 	x->output = NULL;
 }
 
+/* Told at the end: standard error may take nothing now, and guests would wait for it. */
 static void fail(struct index_out *x, const struct vma_error *why)
 {
 	drop(x);
-	complain("warning: the archive gets no index: %s", why->text);
+	x->why = *why;
 }
 
 static int start(struct index_out *x, const struct vma_header *h, struct vma_error *err)
@@ -121,6 +123,8 @@ void index_out_abort(struct index_out *x)
 	if (!x)
 		return;
 	drop(x);
+	if (x->why.text[0])
+		complain("warning: the archive gets no index: %s", x->why.text);
 	free(x->path);
 	free(x);
 }

@@ -2,7 +2,8 @@
 /*
  * progress: how far a long command has come, on stderr.
  *
- * On a terminal one line that is drawn anew, elsewhere a line now and then.
+ * On a terminal one line that is drawn anew, elsewhere a line now and then. None of it waits
+ * for a terminal or a reader that takes no more; what it would have said is left out.
  */
 #ifndef VMACTL_PROGRESS_H
 #define VMACTL_PROGRESS_H
@@ -22,6 +23,7 @@ struct progress {
 	bool enabled;
 	bool terminal;
 	bool drawn;			/* the terminal's line stands there */
+	int aside;			/* the terminal or pipe, opened to wait for nobody; -1 */
 	uint64_t total;
 	uint64_t started_ms;
 	uint64_t shown_ms;

@@ -1,0 +1,83 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# A terminal that was stopped, or a log that takes no more, costs a backup its progress lines,
+# and nothing else: it does not wait for them, and so no guest does.
+# needs: disks=2x64M
+. "$BED_TOP/tests/vm/lib.sh"
+plan 7
+
+load_target
+disk_fill /dev/vda 1
+vmabackup_on d0 /dev/vda
+backup=("$VMACTL" backup --disk a=/dev/mapper/d0 --progress)
+# Seconds until one that waits is given up.
+PATIENCE=60
+
+# same ARCHIVE: holds what the disk does.
+same() {
+	"$VMACTL" cat "$1" --disk a | cmp - /dev/vda
+}
+
+# --- a pipe ---
+mkfifo "$WORK/pipe"
+exec 8<>"$WORK/pipe"
+head -c 2M /dev/zero | dd of=/dev/fd/8 bs=4096 oflag=nonblock status=none 2>/dev/null || true
+into_full_pipe() {
+	timeout -k 1 $PATIENCE "${backup[@]}" --output "$WORK/pipe.vma" 2>&8
+}
+check "a pipe that is full" into_full_pipe
+check "the archive is whole" same "$WORK/pipe.vma"
+exec 8<&-
+
+# --- a terminal ---
+into_stopped_terminal() {
+	python3 - $PATIENCE "${backup[@]}" --output "$WORK/tty.vma" <<-'END'
+		import os, subprocess, sys
+		master, terminal = os.openpty()
+		os.set_blocking(terminal, False)
+		try:
+		    while os.write(terminal, b"x" * 64):
+		        pass
+		except BlockingIOError:
+		    pass
+		os.set_blocking(terminal, True)
+		backup = subprocess.Popen(sys.argv[2:], stderr=terminal)
+		try:
+		    sys.exit(backup.wait(int(sys.argv[1])))
+		finally:
+		    backup.kill()
+	END
+}
+check "a terminal that takes no more" into_stopped_terminal
+check "the archive is whole" same "$WORK/tty.vma"
+
+# --- a socket, as a service's log is ---
+into_full_socket() {
+	python3 - $PATIENCE "${backup[@]}" --output "$WORK/socket.vma" <<-'END'
+		import socket, subprocess, sys
+		reader, log = socket.socketpair()
+		log.setblocking(False)
+		try:
+		    while log.send(b"x" * 64):
+		        pass
+		except BlockingIOError:
+		    pass
+		log.setblocking(True)
+		backup = subprocess.Popen(sys.argv[2:], stderr=log)
+		try:
+		    sys.exit(backup.wait(int(sys.argv[1])))
+		finally:
+		    backup.kill()
+	END
+}
+check "a socket that is full" into_full_socket
+check "the archive is whole" same "$WORK/socket.vma"
+
+# --- a file ---
+echo "what was there" >"$WORK/log"
+"${backup[@]}" --output "$WORK/file.vma" 2>>"$WORK/log" >&2
+in_order() {
+	[ "$(head -n 1 "$WORK/log")" = "what was there" ] &&
+		grep -q '100% of 64.0 MiB' "$WORK/log" && tail -n 1 "$WORK/log" | grep -q suspended
+}
+check "a log has the lines in their order" in_order
