@@ -5,7 +5,7 @@
 # needs: disks=2x64M
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-hold.sh"
-plan 39
+plan 41
 
 d0=(--disk a=/dev/mapper/d0)
 sectors=131072
@@ -86,6 +86,17 @@ kill -TERM "$pid"
 ended
 check_eq "stopped while its reader sleeps" "$status" 5
 check "the disk is idle again" wait_for 10 is_idle
+start
+asked=0
+while ! gone "$pid" && [ $asked -lt $((15 * BED_SLOWNESS)) ]; do
+	kill -TERM "$pid" || true
+	asked=$((asked + 1))
+	sleep 1
+done
+check "stopped though it is asked again each second" gone "$pid"
+kill -9 "$pid" 2>/dev/null || true
+ended
+check_eq "with its status" "$status" 5
 drain
 "$VMACTL" backup "${d0[@]}" --output "$WORK/x.vma" --bwlimit 1M --json-summary "$WORK/x.json" 2>"$WORK/err" &
 pid=$!

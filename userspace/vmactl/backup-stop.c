@@ -21,9 +21,10 @@ static volatile sig_atomic_t to_pipe;
 static void on_stop(int signal)
 {
 	(void)signal;
-	backup_stop = 1;
-	if (to_pipe)
+	/* Once: who asks again and again must not put it off. */
+	if (to_pipe && !backup_stop)
 		alarm(STOP_GRACE_S);
+	backup_stop = 1;
 }
 
 static void on_alarm(int signal)
