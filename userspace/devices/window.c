@@ -42,6 +42,9 @@
 #define HEAP_PER_CALL	32768
 #define HEAP_SPARE	262144
 
+/* glibc's own M_MMAP_MAX. */
+#define MMAP_MAX_DEFAULT	65536
+
 /* How deep libdevmapper's and the C library's frames may get, with room. */
 #define STACK_SPARE	131072
 
@@ -123,9 +126,13 @@ static int reserve_heap(unsigned int calls)
 	size_t size = (size_t)calls * HEAP_PER_CALL + HEAP_SPARE;
 	char *heap;
 
-	mallopt(M_TRIM_THRESHOLD, INT32_MAX);
-	mallopt(M_MMAP_THRESHOLD, 32 << 20);
+	if (!mallopt(M_TRIM_THRESHOLD, INT32_MAX))
+		return -ENOMEM;
+	/* From the heap, however much it is: a mapping of its own would go back at once. */
+	if (!mallopt(M_MMAP_MAX, 0))
+		return -ENOMEM;
 	heap = malloc(size);
+	mallopt(M_MMAP_MAX, MMAP_MAX_DEFAULT);
 	if (!heap)
 		return -ENOMEM;
 	memset(heap, 1, size);
