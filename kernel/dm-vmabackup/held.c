@@ -82,6 +82,7 @@ static void leave_work_fn(struct work_struct *work)
 
 	blk_start_plug(&plug);
 	list_for_each_entry_safe(held, tmp, &bios, wait) {
+		cond_resched();
 		list_del(&held->wait);
 		go_out(dm_bio_from_per_bio_data(held, sizeof(*held)), held->way_out);
 	}
@@ -233,11 +234,30 @@ void vmab_held_cancel(struct vmab_held *held)
 	end_hold(held, VMAB_OUT_REQUEUED);
 }
 
+/*
+ * The kernel's writeback throttling makes who submits wait, by the same marks.  One who
+ * submits for all would make each wait for what is held back behind it.
+ */
+static enum vmab_exit exit_of(struct vmab_held *held)
+{
+	const struct bio *bio = dm_bio_from_per_bio_data(held, sizeof(*held));
+	blk_opf_t direct = REQ_SYNC | REQ_IDLE;
+
+	if (held->way_out != VMAB_GO)
+		return VMAB_EXIT_ENDS;
+	if (held->discard)
+		return VMAB_EXIT_DISCARDS;
+	if (bio_op(bio) != REQ_OP_WRITE || (bio->bi_opf & direct) == direct)
+		return VMAB_EXIT_WRITES;
+	if (bio->bi_opf & (REQ_SYNC | REQ_META | REQ_PRIO | REQ_SWAP))
+		return VMAB_EXIT_SYNC;
+	return VMAB_EXIT_WRITEBACK;
+}
+
 static void queue_exit(struct vmab_held *held)
 {
 	struct vmab_member *member = held->member;
-	enum vmab_exit exit = held->way_out != VMAB_GO ? VMAB_EXIT_ENDS :
-			      held->discard ? VMAB_EXIT_DISCARDS : VMAB_EXIT_WRITES;
+	enum vmab_exit exit = exit_of(held);
 
 	list_add_tail(&held->wait, &member->leaving[exit].bios);
 	queue_work(exit == VMAB_EXIT_ENDS ? deadline_wq : member->session->leave_wq,

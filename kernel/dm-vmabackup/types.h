@@ -164,8 +164,10 @@ enum vmab_way_out {
 
 /* By what it leaves: whoever submits may have to wait for the device. */
 enum vmab_exit {
-	VMAB_EXIT_WRITES,
-	VMAB_EXIT_DISCARDS,		/* which the kernel lets through a few at a time */
+	VMAB_EXIT_WRITES,		/* which the kernel never holds back, as O_DIRECT's */
+	VMAB_EXIT_SYNC,			/* writeback that somebody waits for */
+	VMAB_EXIT_WRITEBACK,		/* other: a few at a time when the device is busy */
+	VMAB_EXIT_DISCARDS,		/* likewise */
 	VMAB_EXIT_ENDS,			/* nothing to submit, nothing to wait for */
 	VMAB_EXITS,
 };

@@ -1,12 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Bios that are no longer held do not wait for one another: neither a write, nor a write that
-# ends with an error, stands behind discards that the origin takes one by one.
+# ends with an error, stands behind discards that the origin takes one by one; nor does a write
+# that bypasses the page cache stand behind writeback, of which the kernel lets as few through.
 # needs: disks=2x256M timeout=600
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-hold.sh"
 . "$BED_TOP/tests/vm/lib-fleece.sh"
-plan 8
+plan 11
 
 use_tracing block/block_bio_complete
 # Discards of a chunk each, and what each request takes: much longer together than starting a
@@ -42,29 +43,29 @@ discards_leave() {
 	wait_for 10 held_now d 1
 }
 
-# before_the_write: how many discards had ended when the write did.
+# before_the_write: how many of the others had ended when the write did.
 before_the_write() {
 	wait_for 100 burst_ended write
-	wait_for 100 burst_ended discards
+	[ $# -eq 0 ] || wait_for 100 burst_ended "$1"
 	echo 0 >$TRACING/events/block/block_bio_complete/enable
 	awk -v dev="$dev" -v sector=$((BEHIND * CHUNK / 512)) '
 		$0 !~ "block_bio_complete: " dev " " { next }
 		{ sub(/.*block_bio_complete: [0-9,]* /, "") }
-		/^D/ { n++ }
-		/^W/ && $2 == sector { print n + 0; exit }' $TRACING/trace
+		/^W/ && $2 == sector { print n + 0; exit }
+		/^[DW]/ { n++ }' $TRACING/trace
 }
 
 discards_leave --timeout-ms 600000
 check "the write waits" held_now d 1
 release_hold
-n=$(before_the_write)
+n=$(before_the_write discards)
 check_eq "all has ended well" "$(errors write) $(errors discards)" "1 0 1 0"
 diag "$n of $NUMBER discards had ended when the write did"
 check "a write is not behind the discards" test "$n" -lt $((NUMBER / 2))
 
 # Time for the discards to be on their way, and not for all of them.
 discards_leave --timeout-ms $((NS * NUMBER / 2 / 1000000))
-n=$(before_the_write)
+n=$(before_the_write discards)
 check_eq "a write that waited too long fails" "$(errors write)" "1 EIO"
 check_eq "the discards do not" "$(errors discards)" "1 0"
 diag "$n of $NUMBER discards had ended when the write failed"
@@ -72,3 +73,34 @@ check "it is told before they have ended" test "$n" -lt $NUMBER
 check_eq "none was dropped" "$(field d dropped)" 0
 check_eq "the session lives" "$(field d vmabackup) $(reason d)" "armed none 0 -"
 release_hold
+
+# --- writeback ---
+queue=/sys/block/nullb_origin/queue
+check "the kernel holds back writeback there" test "$(cat $queue/wbt_lat_usec)" -gt 0
+# A page of each chunk, by way of the page cache; nobody waits for them.
+writeback() {
+	python3 - $d $NUMBER $CHUNK <<-'END'
+		import os, sys
+		fd = os.open(sys.argv[1], os.O_WRONLY)
+		for i in range(int(sys.argv[2])):
+		    os.pwrite(fd, b"x" * 4096, i * int(sys.argv[3]))
+		os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+	END
+}
+rm -f "$WORK/go"
+hold --slots 2 --reserve 1 --go-file "$WORK/go" --forget-armed $FORGOTTEN --timeout-ms 600000 $d
+"$BURST" write $d 1 $((220 * CHUNK)) 4096 2 $CHUNK >/dev/null
+echo 0 >$TRACING/trace
+echo 1 >$TRACING/events/block/block_bio_complete/enable
+burst_start write write $d 2 $((BEHIND * CHUNK)) 4096
+writeback &
+pages=$!
+wait_for 10 held_now d $((NUMBER + 1))
+touch "$WORK/go"
+wait_for 10 held_now d 1
+release_hold
+n=$(before_the_write)
+wait $pages
+diag "$n of $NUMBER pages had been written when the write ended"
+check_eq "it has ended well" "$(errors write)" "1 0"
+check "a write is not behind writeback" test "$n" -lt $((NUMBER / 2))
