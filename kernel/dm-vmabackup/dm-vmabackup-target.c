@@ -9,6 +9,7 @@
 
 #include <linux/log2.h>
 #include <linux/module.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 
 #include "disk.h"
@@ -181,11 +182,18 @@ static void event_work_fn(struct work_struct *work)
 	struct gendisk *gd = dm_disk(dm_table_get_md(disk->ti->table));
 	struct vmab_disk_status status;
 	char *env[2] = {};
+	unsigned int noio;
 
 	dm_table_event(disk->ti->table);
 	vmab_disk_status(disk, &status);
 	env[0] = (char *)states[status.state];
+	/*
+	 * ARM sends one while disks are suspended, and dm sends its own as it resumes them: who
+	 * holds the mutex that both take may not wait for one of those disks to get memory.
+	 */
+	noio = memalloc_noio_save();
 	kobject_uevent_env(&disk_to_dev(gd)->kobj, KOBJ_CHANGE, env);
+	memalloc_noio_restore(noio);
 }
 
 static void free_disk(struct vmab_disk *disk)
