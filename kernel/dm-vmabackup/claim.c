@@ -110,6 +110,7 @@ void vmab_claim_for_fetch(struct vmab_member *member, u64 chunk)
 	else
 		/* Guests wait for it: as urgent as one of theirs. */
 		list_add_tail(&copy->link, &member->guest_reads);
+	copy->hurried = !list_empty(&copy->waiters);
 	vmab_depth_began(member, vmab_copy_source(copy));
 	trace_vmab_claim(member->dev, chunk, false, copy->refetch, false);
 }

@@ -11,6 +11,30 @@
 /* How many bios that starve are served with interrupts off. */
 #define SERVE_BATCH	64
 
+/* FETCH's read, if it was not submitted yet, is as urgent as a guest's now. */
+static void hurry(struct vmab_copy *copy)
+{
+	if (copy->guest || copy->hurried || copy->owner != VMAB_SLOT_READING ||
+	    list_empty(&copy->link))
+		return;
+	copy->hurried = true;
+	list_move_tail(&copy->link, &copy->member->guest_reads);
+}
+
+/* held->next is another chunk now, whose copy somebody may have begun. */
+static void range_moved(struct vmab_held *held)
+{
+	struct vmab_member *member = held->member;
+	struct vmab_copy *copy;
+
+	vmab_held_moved(held);
+	if (held->discard || vmab_map_is_unclaimed(&member->map, held->next))
+		return;
+	copy = vmab_slots_find(member->session->slots, member, held->next);
+	if (copy)
+		hurry(copy);
+}
+
 /* A bio that wants one chunk waits for its copy. */
 static void place_single(struct vmab_held *held)
 {
@@ -31,9 +55,7 @@ static void place_single(struct vmab_held *held)
 			return;
 		}
 		list_add_tail(&held->wait, &copy->waiters);
-		/* If FETCH's read was not submitted yet, it is as urgent as a guest's now. */
-		if (copy->owner == VMAB_SLOT_READING && !list_empty(&copy->link))
-			list_move_tail(&copy->link, &member->guest_reads);
+		hurry(copy);
 		return;
 	}
 
@@ -59,7 +81,7 @@ static void place_range(struct vmab_held *held)
 		vmab_held_leave(held);
 		return;
 	}
-	vmab_held_moved(held);
+	range_moved(held);
 
 	held->claim = vmab_map_on_origin(&member->map, held->claim, held->end);
 	if (held->claim < held->end && vmab_claim_may(member, held->discard)) {
@@ -133,7 +155,7 @@ static void check_ranges(struct vmab_member *member, u64 chunk)
 		if (held->next == held->end)
 			vmab_held_leave(held);
 		else
-			vmab_held_moved(held);
+			range_moved(held);
 	}
 }
 
@@ -172,7 +194,7 @@ void vmab_guest_recheck(struct vmab_member *member)
 		if (held->next == held->end)
 			vmab_held_leave(held);
 		else
-			vmab_held_moved(held);
+			range_moved(held);
 	}
 }
 

@@ -153,6 +153,7 @@ struct vmab_copy *vmab_slots_get(struct vmab_slots *slots, struct vmab_member *m
 	copy->guest = false;
 	copy->spill = false;
 	copy->refetch = false;
+	copy->hurried = false;
 	copy->wanted = false;
 	copy->released = false;
 	copy->draining = false;

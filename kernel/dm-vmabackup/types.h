@@ -337,6 +337,7 @@ struct vmab_copy {
 	bool guest;			/* claimed for a guest write */
 	bool spill;			/* bound for the fleece device */
 	bool refetch;			/* read from the fleece device */
+	bool hurried;			/* by FETCH, but among guests' reads: they wait */
 	bool wanted;			/* FETCH has passed it: no later chance */
 	bool released;			/* guest writes do not wait for it any more */
 	bool draining;			/* ... but for view reads of the origin first */
