@@ -202,10 +202,10 @@ void vmab_guest_recheck(struct vmab_member *member)
  * It would have to wait and must not.  The copy can start all the same, or the
  * same answer would come until FETCH gets there.
  */
-static void start_for_nowait(struct vmab_member *member, u64 chunk)
+static void start_for_nowait(struct vmab_member *member, u64 chunk, bool discard)
 {
-	if (vmab_map_is_unclaimed(&member->map, chunk) && vmab_claim_may(member, false))
-		vmab_claim_for_guest(member, chunk, false);
+	if (vmab_map_is_unclaimed(&member->map, chunk) && vmab_claim_may(member, discard))
+		vmab_claim_for_guest(member, chunk, discard);
 }
 
 static enum vmab_verdict hold(struct vmab_member *member, struct bio *bio, u64 first, u64 end)
@@ -231,7 +231,7 @@ static enum vmab_verdict hold(struct vmab_member *member, struct bio *bio, u64 f
 	 * again but fails the write.
 	 */
 	if ((bio->bi_opf & (REQ_NOWAIT | REQ_POLLED)) == REQ_NOWAIT) {
-		start_for_nowait(member, first);
+		start_for_nowait(member, first, bio_op(bio) == REQ_OP_DISCARD);
 		return VMAB_AGAIN;
 	}
 
