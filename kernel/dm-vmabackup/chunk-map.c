@@ -67,6 +67,21 @@ u64 vmab_map_on_origin(const struct vmab_chunk_map *map, u64 first, u64 end)
 	return find_next_and_bit(map->unclaimed, map->needed, end, first);
 }
 
+u64 vmab_map_on_fleece(const struct vmab_chunk_map *map, u64 first, u64 end)
+{
+	unsigned long bits;
+	u64 word;
+
+	for (word = first / BITS_PER_LONG; word * BITS_PER_LONG < end; word++) {
+		bits = map->unclaimed[word] & ~map->needed[word];
+		if (word == first / BITS_PER_LONG)
+			bits &= BITMAP_FIRST_WORD_MASK(first);
+		if (bits)
+			return min(word * BITS_PER_LONG + __ffs(bits), end);
+	}
+	return end;
+}
+
 void vmab_map_claim(struct vmab_chunk_map *map, u64 chunk)
 {
 	WARN_ON_ONCE(!test_bit(chunk, map->unclaimed));

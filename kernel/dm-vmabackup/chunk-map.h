@@ -28,6 +28,9 @@ u64 vmab_map_unclaimed(const struct vmab_chunk_map *map, u64 first, u64 end);
 /* The first NEEDED chunk in [first, end), or end. */
 u64 vmab_map_on_origin(const struct vmab_chunk_map *map, u64 first, u64 end);
 
+/* The first FLEECED chunk in [first, end), or end. */
+u64 vmab_map_on_fleece(const struct vmab_chunk_map *map, u64 first, u64 end);
+
 static inline bool vmab_map_is_needed(const struct vmab_chunk_map *map, u64 chunk)
 {
 	return test_bit(chunk, map->needed);

@@ -22,16 +22,40 @@ bool vmab_fetch_wants_more(const struct vmab_member *member, enum vmab_source so
 	return !list_empty(&member->session->ranges) && vmab_depth_low(member, source);
 }
 
+static void set_range(struct vmab_range *range, struct vmab_member *member, u64 first, u64 end)
+{
+	range->member = member;
+	range->next = first;
+	range->end = end;
+	range->fleeced = false;
+}
+
 void vmab_fetch_retry(struct vmab_member *member, u64 chunk)
 {
+	struct vmab_session *session = member->session;
 	struct vmab_range *retry = &member->retry;
+	struct vmab_range *single;
 
-	lockdep_assert_held(&member->session->lock);
+	lockdep_assert_held(&session->lock);
 
+	/*
+	 * On the fleece device stands what guests have written, which comes unasked too, so
+	 * that one range may hold all of it from the first to the last.  A chunk that could
+	 * not be read needs one of its own.
+	 */
+	if (vmab_map_is_needed(&member->map, chunk)) {
+		single = list_first_entry_or_null(&session->free_ranges, struct vmab_range, list);
+		if (single) {
+			set_range(single, member, chunk, chunk + 1);
+			list_move_tail(&single->list, &session->ranges);
+			return;
+		}
+		retry->fleeced = false;
+	}
 	if (list_empty(&retry->list)) {
-		retry->next = chunk;
-		retry->end = chunk + 1;
-		list_add_tail(&retry->list, &member->session->ranges);
+		set_range(retry, member, chunk, chunk + 1);
+		retry->fleeced = !vmab_map_is_needed(&member->map, chunk);
+		list_add_tail(&retry->list, &session->ranges);
 	} else {
 		retry->next = min(retry->next, chunk);
 		retry->end = max(retry->end, chunk + 1);
@@ -83,7 +107,10 @@ static bool claim_range(struct vmab_range *range, u64 *budget)
 			vmab_go_on(member->session);
 			return false;
 		}
-		chunk = vmab_map_unclaimed(&member->map, range->next, stop);
+		if (range->fleeced)
+			chunk = vmab_map_on_fleece(&member->map, range->next, stop);
+		else
+			chunk = vmab_map_unclaimed(&member->map, range->next, stop);
 		*budget -= chunk - range->next;
 		range->next = chunk;
 		if (chunk < stop) {
@@ -147,9 +174,7 @@ int vmab_fetch_add(struct vmab_member *member, u64 first, u64 end)
 		r = -ENOBUFS;
 		goto unlock;
 	}
-	range->member = member;
-	range->next = first;
-	range->end = end;
+	set_range(range, member, first, end);
 	list_move_tail(&range->list, &session->ranges);
 	vmab_fetch_kick(session);
 unlock:

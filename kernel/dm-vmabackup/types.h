@@ -231,6 +231,7 @@ struct vmab_range {
 	struct list_head list;
 	struct vmab_member *member;
 	u64 next, end;
+	bool fleeced;			/* only what stands on the fleece device */
 };
 
 /* Where FETCH reads a chunk. */
@@ -284,7 +285,7 @@ struct vmab_member {
 	struct vmab_depth depth[VMAB_SOURCES];	/* what FETCH has under way, and may have */
 	u64 looked_at;			/* ns, when others' I/O was last looked at */
 	u32 submitted;			/* reads, to give FETCH's a turn now and then */
-	struct vmab_range retry;	/* chunks whose copy failed when FETCH had passed */
+	struct vmab_range retry;	/* chunks that were not to be had when FETCH passed */
 	u64 suspend_since;		/* ns, while being suspended; or 0 */
 	struct list_head view_ready;	/* view reads to be looked at again */
 	struct list_head view_waiting;	/* view reads that wait for the disk's resume */
