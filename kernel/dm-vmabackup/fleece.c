@@ -358,7 +358,11 @@ static void submit_write(struct vmab_copy *copy)
 	bio_set_dev(&copy->bio, copy->disk->fleece->bdev);
 	copy->bio.bi_iter.bi_sector = copy->chunk << member->chunk_shift;
 	copy->bio.bi_end_io = end_io;
-	submit_bio(&copy->bio);
+	/* Once the session is over nobody wants it. */
+	if (READ_ONCE(member->session->state) != VMABACKUP_STATE_ARMED)
+		bio_io_error(&copy->bio);
+	else
+		submit_bio(&copy->bio);
 }
 
 /* Neither writes nor discards may be submitted where they are decided on. */
