@@ -163,7 +163,8 @@ static int view_map(struct dm_target *ti, struct bio *bio)
 		return DM_MAPIO_KILL;
 	cut(view, read, bio);
 	/* One that polls is never told to come again; see guest.c. */
-	if (bio->bi_opf & REQ_POLLED)
+	read->polled = bio->bi_opf & REQ_POLLED;
+	if (read->polled)
 		bio->bi_opf &= ~(REQ_POLLED | REQ_NOWAIT);
 
 	rcu_read_lock();
@@ -210,6 +211,20 @@ static int view_preresume(struct dm_target *ti)
 	return r;
 }
 
+static const char *state_of(const struct vmab_view *view)
+{
+	const struct vmab_member *member;
+	bool live;
+
+	rcu_read_lock();
+	member = rcu_dereference(view->member);
+	live = member && READ_ONCE(member->session->state) == VMABACKUP_STATE_ARMED;
+	rcu_read_unlock();
+	if (live)
+		return "live";
+	return view->attached ? "over" : "new";
+}
+
 static void view_status(struct dm_target *ti, status_type_t type, unsigned int status_flags,
 			char *result, unsigned int maxlen)
 {
@@ -218,8 +233,7 @@ static void view_status(struct dm_target *ti, status_type_t type, unsigned int s
 
 	switch (type) {
 	case STATUSTYPE_INFO:
-		DMEMIT("%s", rcu_access_pointer(view->member) ? "live" :
-		       view->attached ? "over" : "new");
+		DMEMIT("%s", state_of(view));
 		break;
 	case STATUSTYPE_TABLE:
 		DMEMIT("%u:%u", MAJOR(view->dev), MINOR(view->dev));

@@ -402,6 +402,7 @@ struct vmab_view_read {
 	u64 chunk;
 	enum vmab_view_place place;
 	bool cut;			/* more of the same bio comes after it */
+	bool polled;			/* dm would take it back only when it is polled */
 };
 
 /*

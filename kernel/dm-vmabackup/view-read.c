@@ -76,6 +76,12 @@ static void uncount(struct vmab_view_read *read)
 	vmab_session_unpin(session);
 }
 
+/* dm can take it back while it suspends without flush. */
+static bool may_go_back(const struct vmab_view_read *read)
+{
+	return !read->cut && !read->polled;
+}
+
 enum vmab_view_verdict vmab_view_read_map(struct vmab_view *view, struct vmab_member *member,
 					  struct bio *bio)
 {
@@ -94,7 +100,7 @@ enum vmab_view_verdict vmab_view_read_map(struct vmab_view *view, struct vmab_me
 	if (verdict == VMAB_VIEW_HELD) {
 		if (bio->bi_opf & REQ_NOWAIT)
 			verdict = VMAB_VIEW_AGAIN;
-		else if (dm_noflush_suspending(view->ti) && !read->cut)
+		else if (dm_noflush_suspending(view->ti) && may_go_back(read))
 			verdict = VMAB_VIEW_REQUEUE;
 		if (verdict != VMAB_VIEW_HELD)
 			list_del(&read->wait);
@@ -167,6 +173,7 @@ static void view_work_fn(struct work_struct *work)
 
 	blk_start_plug(&plug);
 	for (;;) {
+		cond_resched();
 		spin_lock_irq(&session->lock);
 		read = next_ready(member, &verdict);
 		spin_unlock_irq(&session->lock);
@@ -193,7 +200,7 @@ static void take_back(struct vmab_view *view, struct list_head *from, struct lis
 	struct vmab_view_read *read, *tmp;
 
 	list_for_each_entry_safe(read, tmp, from, wait) {
-		if (read->view != view || read->cut)
+		if (read->view != view || !may_go_back(read))
 			continue;
 		list_move_tail(&read->wait, to);
 		uncount(read);
