@@ -392,6 +392,8 @@ static int arm(struct vmab_session *session, struct vmabackup_arm *arg)
 		rcu_assign_pointer(member->disk->member, member);
 		vmab_member_event(member);
 	}
+	/* Who polls already: all may have been forgotten by now. */
+	wake_up_all(&session->reader);
 	return 0;
 }
 
