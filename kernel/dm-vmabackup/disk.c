@@ -181,6 +181,8 @@ static void member_status(const struct vmab_member *member, struct vmab_disk_sta
 
 	spin_lock_irq(&member->session->lock);
 	status->state = states[member->session->state];
+	if (member->session->fault.reason)
+		status->fault = member->session->fault;
 	if (member->was_armed) {
 		status->stats = member->stats;
 		status->stats.fleece_used = member->fleece ? member->fleece->nr_used <<

@@ -54,6 +54,10 @@ int vmab_registry_check(const struct vmab_disk *disk, const struct gendisk *gd)
 				      other->origin->bdev == disk->fleece->bdev)))
 			return -EBUSY;
 	}
+	/* One that is gone may be emptying it yet. */
+	list_for_each_entry(other, &vmab_lost, lost)
+		if (is_fleece_of(other, disk->origin->bdev) && atomic_read(&other->fleece_ios))
+			return -EBUSY;
 	return 0;
 }
 
@@ -111,12 +115,14 @@ void vmab_registry_detach(struct vmab_member *member)
 	disk->owner = NULL;
 	vmab_member_event(member);
 	member->disk = NULL;
+	/* Also of one that broke before it was armed. */
+	if (member->was_armed || member->session->fault.reason)
+		disk->last_fault = member->session->fault;
 	if (!member->was_armed)
 		return;
 	disk->was_armed = true;
 	disk->last_stats = member->stats;
 	disk->last_stats.copying = 0;
-	disk->last_fault = member->session->fault;
 	disk->last_left = member->map.nr_left;
 	if (member->session->standalone)
 		disk->last_left -= member->stats.spilled;
