@@ -18,6 +18,7 @@ sbindir ?= $(prefix)/sbin
 # Beside no other program: a "vma" in the PATH may be Proxmox's own.
 vmadir ?= $(prefix)/libexec/dm-vmabackup
 mandir ?= $(prefix)/share/man
+docdir ?= $(prefix)/share/doc/dm-vmabackup
 
 # $(call modules_make,ARGUMENTS): Kbuild writes beside its sources, so it works
 # on a tree of symbolic links under build/, one per kernel.
@@ -42,7 +43,7 @@ links:
 	@mkdir -p $(MODULES_DIR)
 	@cd $(TOP) && cp -rsf $(TOP)/Kbuild $(TOP)/kernel $(TOP)/include $(MODULES_DIR)/
 
-#: make modules          dm-vmabackup.ko for KVER (newest installed headers)
+#: make modules          dm-vmabackup.ko for KVER (newest of Debian's installed headers)
 modules: links
 	+@$(call modules_make,W=1 KCFLAGS=-Werror KDOC_WERROR=1 modules)
 
@@ -73,7 +74,7 @@ KERNELS ?= debian12 debian13 newest
 #: make check-kernels    the same on each of KERNELS="debian12 debian13 newest"
 check-kernels:
 	@KERNELS="$(KERNELS)" TESTS="$${TESTS:-*}" $(TOP)/tests/run kernels
-#: make debug-kernel     a kernel that watches itself, into the cache (15 minutes)
+#: make debug-kernel     a kernel that watches itself, into the cache (15 to 20 minutes)
 debug-kernel:
 	@$(TOP)/scripts/debug-kernel
 #: make check-debug      all tests in virtual machines on it, looking for leaks after each
@@ -164,16 +165,18 @@ demo: setup
 	+@$(MAKE) --no-print-directory modules userspace test-tools
 	@$(TOP)/tests/demo/run
 
-#: make install          module, vmactl, nbdkit plugin, manuals and header, below DESTDIR
+#: make install          module, programs, nbdkit plugin, documentation and header, below DESTDIR
 install: all install-userspace
 	$(if $(BUILD_ROOT),$(error $(KVER) is not installed on this machine; KVER= chooses another))
 	+@$(call modules_make,modules_install CONFIG_MODULE_SIG_ALL= \
 		$(if $(DESTDIR),INSTALL_MOD_PATH=$(DESTDIR)))
 	$(if $(DESTDIR),,depmod $(KVER))
 
-#: make install-userspace  vmactl, the nbdkit plugin, manuals and header only
+#: make install-userspace  the same without the module
 install-userspace: userspace
 	install -D -m 755 $(VMAB_BUILD)/userspace/vmactl/vmactl $(DESTDIR)$(sbindir)/vmactl
+	install -D -m 755 $(TOP)/Documentation/examples/vmabackup-freeze \
+		$(DESTDIR)$(sbindir)/vmabackup-freeze
 	if [ -e $(VMAB_BUILD)/userspace/nbdkit/nbdkit-vma-plugin.so ]; then \
 		install -D -m 644 $(VMAB_BUILD)/userspace/nbdkit/nbdkit-vma-plugin.so \
 			$(DESTDIR)$$(pkg-config --variable=plugindir nbdkit)/nbdkit-vma-plugin.so; \
@@ -185,6 +188,9 @@ install-userspace: userspace
 	install -D -m 644 $(TOP)/Documentation/vmactl.8 $(DESTDIR)$(mandir)/man8/vmactl.8
 	install -D -m 644 $(TOP)/include/uapi/linux/dm-vmabackup.h \
 		$(DESTDIR)$(prefix)/include/linux/dm-vmabackup.h
+	install -D -m 644 -t $(DESTDIR)$(docdir) $(TOP)/README.md
+	cd $(TOP)/Documentation && find . -type f ! -name '*.[18]' \
+		-exec install -D -m 644 '{}' '$(DESTDIR)$(docdir)/Documentation/{}' ';'
 
 DKMS_VERSION = $(shell sed -n 's/^PACKAGE_VERSION="\(.*\)"$$/\1/p' $(TOP)/dkms.conf)
 DKMS_DIR = $(DESTDIR)/usr/src/dm-vmabackup-$(DKMS_VERSION)

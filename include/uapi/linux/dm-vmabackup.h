@@ -48,7 +48,7 @@
  * vmsplice can read from them.  Before SETUP_SLOTS mmap() gives EBUSY.
  *
  * poll() reports EPOLLIN when REAP would not sleep: something can be taken, or
- * nothing is left to come.
+ * nothing is left to come.  Before ARM it is silent, although REAP answers EBUSY.
  *
  * Where an old chunk goes
  * =======================
@@ -57,23 +57,19 @@
  *
  *	VMABACKUP_POLICY_RING	a slot, delivered at once.  Slots in reserve are
  *				kept for this.  Without a free one the write waits.
- *	VMABACKUP_POLICY_FLEECE	the disk's fleece device.  A slot is used on the
- *				way, VMABACKUP_SPILL_SLOTS are kept for it.  A
- *				chunk that FETCH passes meanwhile is delivered
- *				from there.
- *	VMABACKUP_POLICY_AUTO	a slot while one is free, else the fleece device.
+ *	VMABACKUP_POLICY_FLEECE	the disk's fleece device, by way of a slot; see
+ *				VMABACKUP_SPILL_SLOTS
+ *	VMABACKUP_POLICY_AUTO	a slot while one is free, else the fleece device,
+ *				if the disk has one
  *
- * A disk without a fleece device in its table line is treated as with
- * VMABACKUP_POLICY_RING.  FETCH brings chunks back from the fleece device like
- * any other, and they are discarded there.  When writing to the fleece device
- * fails under VMABACKUP_POLICY_AUTO, the chunk is delivered from memory and the
- * disk goes on without it (vmabackup_status.fleece_error).
+ * FETCH brings chunks back from the fleece device like any other.
+ * Documentation/dm-vmabackup.rst says all about it, and what happens when a
+ * fleece device fails (vmabackup_status.fleece_error).
  *
  * Waiting, and on_cbw_error
  * =========================
- * Copying before a write goes wrong when the write is held for longer than
- * cbw_timeout, when the old chunk can't be read, or when it can't be written
- * to the fleece device.  Then on_cbw_error speaks:
+ * Copying before a write can go wrong (Documentation/dm-vmabackup.rst has when).
+ * Then on_cbw_error speaks:
  *
  * VMABACKUP_BREAK_SNAPSHOT (default): the session breaks.  Held writes are let go
  * unharmed, VMABACKUP_IOC_REAP and VMABACKUP_IOC_FETCH answer ESTALE from then
@@ -81,15 +77,11 @@
  * reason is kept.  A broken session can only be closed.
  *
  * VMABACKUP_BREAK_GUEST_WRITE: the writes that wait get an I/O error, the chunk
- * is still needed, the session lives.  Under this policy a write that sends a
- * chunk to the fleece device is held until the chunk is there; under the other
- * one only until it is in memory.
+ * is still needed, the session lives.
  *
- * Either way, a discard that has waited for 10 seconds, or for cbw_timeout if that
- * is less, is dropped (it is advisory, and answered with success), FETCH's own
- * read error breaks the session, and so does
+ * Either way, FETCH's own read error breaks the session, and so does
  * the loss of a disk, or a suspend while a write waits for a slot and none came
- * free for VMABACKUP_SUSPEND_GRACE_MS.  A suspend without flush gives waiting
+ * free for VMABACKUP_SUSPEND_GRACE_MS.  A suspend without flush gives these
  * writes back to device-mapper, but for those that are polled; their time starts
  * anew afterwards.
  *
@@ -135,8 +127,9 @@
 #define VMABACKUP_MAX_SLOTS		16384
 
 /*
- * Slots that only carry chunks to the fleece device, if any disk has one: at most
- * so many, and a quarter of all.  16 writes of 64 KiB keep a disk busy.
+ * Slots that only carry chunks to the fleece device, if any disk has one: a quarter
+ * of all, but at least one and at most so many; none under VMABACKUP_POLICY_RING.
+ * 16 writes of 64 KiB keep a disk busy.
  */
 #define VMABACKUP_SPILL_SLOTS		16
 
