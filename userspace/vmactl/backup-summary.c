@@ -240,7 +240,7 @@ void backup_explain_break(const struct backup *b, struct vma_error *err)
 			      where);
 		break;
 	case VMABACKUP_REASON_REPLACED:
-		vma_error_set(err, "%sthe snapshot was lost because the disk's table was replaced (lvextend, lvchange --refresh, pvmove or dmsetup); try again",
+		vma_error_set(err, "%sthe snapshot was lost because the disk's table was replaced (by dmsetup); try again",
 			      where);
 		break;
 	case VMABACKUP_REASON_FLEECE_ERROR:
