@@ -16,7 +16,7 @@
  *
  *   session->mutex    serialises the calls that set a session up.  No user
  *                     memory is touched under it.
- *   vmab_registry     (mutex, session.c) which disks exist, whether they are
+ *   vmab_registry     (mutex, registry.c) which disks exist, whether they are
  *                     suspended, and which member has them.  Taken in dm's
  *                     suspend path: nobody allocates or waits for I/O under it.
  *   session->lock     (spinlock, taken in interrupts) all that the I/O path
@@ -368,7 +368,7 @@ struct vmab_slots {
 	unsigned int hash_bits;
 };
 
-/* One instance of vmabackup-view; view.c. */
+/* One instance of vmabackup-view; dm-vmabackup-view.c. */
 struct vmab_view {
 	/* constant from ctr to dtr */
 	struct dm_target *ti;
