@@ -5,7 +5,7 @@
 # needs: disks=2x64M
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-hold.sh"
-plan 41
+plan 46
 
 d0=(--disk a=/dev/mapper/d0)
 sectors=131072
@@ -214,7 +214,26 @@ check "but for no longer than the watchdog's 20 s" wait_for 25 is_active
 kill -CONT "$pid"
 ended
 check_eq "the backup that missed it fails" "$status" 1
+check "says why" grep -q 'suspended for longer than 20 s' "$WORK/err"
 check_eq "and leaves nothing behind" "$(find "$WORK" -name 'w.vma*')" ""
+
+# --- suspended by the caller, and the configuration lies on the disk ---
+mkfs.ext4 -q -F /dev/mapper/d0
+mkdir "$WORK/guest"
+mount /dev/mapper/d0 "$WORK/guest"
+echo 'cores: 2' >"$WORK/guest/vm.conf"
+sync
+echo 3 >/proc/sys/vm/drop_caches
+dmsetup suspend d0
+"$VMACTL" backup --suspended "${d0[@]}" --config "$WORK/guest/vm.conf" --output "$WORK/x.vma" \
+	2>"$WORK/err" &
+pid=$!
+check "what would wait for ever for its disk is let go after 20 s" wait_for 30 is_active
+ended
+check_eq "the backup fails" "$status" 1
+check "says why" grep -q 'suspended for longer than 20 s' "$WORK/err"
+check_eq "and leaves nothing" "$(find "$WORK" -name 'x.vma*')" ""
+umount "$WORK/guest"
 
 # --- without the right to lock memory ---
 unlocked() {

@@ -56,6 +56,7 @@
 
 struct shared {
 	_Atomic uint64_t entered_ms;			/* 0: not in the window */
+	_Atomic bool ran_out;				/* the watchdog has resumed all */
 	_Atomic unsigned char suspended[WINDOW_MAX_DISKS];
 };
 
@@ -221,8 +222,10 @@ static void watchdog_main(struct window *w)
 		if (r > 0 && read(w->socket, &byte, 1) <= 0)
 			_exit(watchdog_resume(w));
 		entered = atomic_load(&w->shared->entered_ms);
-		if (entered && now_ms() - entered > WINDOW_LIMIT_MS)
+		if (entered && now_ms() - entered > WINDOW_LIMIT_MS) {
+			atomic_store(&w->shared->ran_out, true);
 			watchdog_resume(w);
+		}
 	}
 }
 
@@ -324,7 +327,12 @@ void window_free(struct window *w)
 	free(w);
 }
 
-static int check_disk(dev_t dev, bool expect_suspended, struct vma_error *err)
+bool window_ran_out(const struct window *w)
+{
+	return atomic_load(&w->shared->ran_out);
+}
+
+static int check_disk(const struct window *w, dev_t dev, struct vma_error *err)
 {
 	struct dm_task *task = new_task(DM_DEVICE_INFO, dev);
 	struct dm_info info = { 0 };
@@ -338,11 +346,15 @@ static int check_disk(dev_t dev, bool expect_suspended, struct vma_error *err)
 		return vma_fail(err, -ENODEV, "device %u:%u is gone", major(dev), minor(dev));
 	}
 	name = dm_task_get_name(task);
-	if (!info.suspended && expect_suspended)
+	if (!info.suspended && w->suspended && window_ran_out(w))
+		r = vma_fail(err, -ENOTCONN,
+			     "/dev/mapper/%s was suspended for longer than %u s, and resumed for that; what comes before the instant has to be faster",
+			     name, WINDOW_LIMIT_MS / 1000);
+	else if (!info.suspended && w->suspended)
 		r = vma_fail(err, -ENOTCONN,
 			     "/dev/mapper/%s is not suspended, as --suspended says; suspend all of the disks first, or leave the option out",
 			     name);
-	else if (info.suspended && !expect_suspended)
+	else if (info.suspended && !w->suspended)
 		r = vma_fail(err, -EBUSY,
 			     "/dev/mapper/%s is suspended by somebody else; try again when that has ended, or: dmsetup resume %s",
 			     name, name);
@@ -378,7 +390,7 @@ int window_prepare(struct window *w, const int *fds, struct vma_error *err)
 	int r;
 
 	for (i = 0; i < w->n; i++) {
-		r = check_disk(w->disks[i], w->suspended, err);
+		r = check_disk(w, w->disks[i], err);
 		if (r)
 			return r;
 		w->suspend[i] = new_task(DM_DEVICE_SUSPEND, w->disks[i]);

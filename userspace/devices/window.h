@@ -53,6 +53,9 @@ int window_enter(struct window *w, unsigned int *bad);
 /* Resumes all in reverse order; a failure names *bad, the rest are resumed. */
 int window_leave(struct window *w, unsigned int *bad);
 
+/* The watchdog has resumed the disks: they were suspended for longer than WINDOW_LIMIT_MS. */
+bool window_ran_out(const struct window *w);
+
 /* How long the first disk stayed suspended, and page faults meanwhile. */
 uint64_t window_duration_us(const struct window *w);
 uint64_t window_page_faults(const struct window *w);

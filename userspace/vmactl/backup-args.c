@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The command line of vmactl backup, and the config files that it names. */
+/*
+ * The command line of vmactl backup, and the config files that it names. These are read later:
+ * with --suspended nothing may be looked at that could lie on one of the disks, before there is
+ * a watchdog.
+ */
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
@@ -44,10 +48,9 @@ static int parse_config(struct backup *b, const char *path, struct vma_error *er
 		return vma_fail(err, -EINVAL, "at most %u config files fit in an archive",
 				VMA_MAX_CONFIGS);
 	b->nr_configs++;
+	c->path = path;
 	c->name = strdup(config_file_name(path));
-	if (!c->name)
-		return vma_fail(err, -ENOMEM, "out of memory");
-	return config_file_read("--config", path, &c->data, &c->size, err);
+	return c->name ? 0 : vma_fail(err, -ENOMEM, "out of memory");
 }
 
 static int parse_rate(const char *text, uint64_t *rate, struct vma_error *err)
@@ -221,7 +224,7 @@ static int parse_option(struct backup *b, int c, struct vma_error *err)
 /* libvma knows what names are good: a header that is thrown away asks it. */
 static int check_names(const struct backup *b, struct vma_error *err)
 {
-	static const uint8_t uuid[16];
+	static const uint8_t uuid[16], nothing[1];
 	struct vma_header *h = vma_header_new(uuid, 0);
 	unsigned int i;
 	int r = h ? 0 : vma_fail(err, -ENOMEM, "out of memory");
@@ -229,10 +232,22 @@ static int check_names(const struct backup *b, struct vma_error *err)
 	for (i = 0; r >= 0 && i < b->nr_disks; i++)
 		r = vma_header_add_device(h, b->disks[i].name, VMA_BLOCK_SIZE, err);
 	for (i = 0; r >= 0 && i < b->nr_configs; i++)
-		r = vma_header_add_config(h, b->configs[i].name, b->configs[i].data,
-					  b->configs[i].size, err);
+		r = vma_header_add_config(h, b->configs[i].name, nothing, 0, err);
 	vma_header_free(h);
 	return r < 0 ? r : 0;
+}
+
+int backup_read_configs(struct backup *b, struct vma_error *err)
+{
+	struct backup_config *c;
+	unsigned int i;
+	int r = 0;
+
+	for (i = 0; !r && i < b->nr_configs; i++) {
+		c = &b->configs[i];
+		r = config_file_read("--config", c->path, &c->data, &c->size, err);
+	}
+	return r;
 }
 
 int backup_parse(struct backup *b, int argc, char **argv)
@@ -277,8 +292,6 @@ int backup_parse(struct backup *b, int argc, char **argv)
 		return usage_error(&cmd_backup, "--json-summary -: a summary goes into a file");
 	if (b->opt.summary && !strcmp(b->opt.summary, b->opt.output))
 		return usage_error(&cmd_backup, "the summary would replace the archive");
-	if (b->opt.index && index_out_allowed(b->opt.output, b->opt.codec.kind, &err))
-		return usage_error(&cmd_backup, "%s", err.text);
 	if (check_names(b, &err))
 		return usage_error(&cmd_backup, "%s", err.text);
 	return EXIT_OK;

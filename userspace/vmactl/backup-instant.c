@@ -32,6 +32,10 @@ static int explain_arm(const struct backup *b, int error, unsigned int bad, stru
 {
 	const char *name = bad < b->nr_disks ? b->disks[bad].name : NULL;
 
+	if (error == -ENOTCONN && window_ran_out(b->window))
+		return vma_fail(err, error,
+				"disk %s was suspended for longer than %u s, and resumed for that; try again",
+				name ? name : "?", WINDOW_LIMIT_MS / 1000);
 	if (error == -ENOTCONN)
 		return vma_fail(err, error,
 				"disk %s was resumed by somebody else while the backup was being started; nothing else may change it meanwhile, try again",

@@ -37,6 +37,7 @@
 #define BACKUP_RESERVE_DIVISOR	4
 
 struct backup_config {
+	const char *path;
 	char *name;		/* basename, as it will be in the archive */
 	uint8_t *data;
 	size_t size;
@@ -114,6 +115,7 @@ struct backup {
 	struct window *window;
 	unsigned int nr_slots;
 	unsigned int reserve;
+	int no_flusher;			/* errno of becoming an I/O flusher, or 0 */
 
 	struct backup_rate rate;
 	struct progress progress;
@@ -124,8 +126,9 @@ struct backup {
 extern volatile sig_atomic_t backup_stop;
 void backup_catch_signals(bool output_is_pipe);
 
-/* backup-args.c: an exit code; says itself what is wrong. */
+/* backup-args.c: an exit code; says itself what is wrong. Looks at no file. */
 int backup_parse(struct backup *b, int argc, char **argv);
+int backup_read_configs(struct backup *b, struct vma_error *err);
 const char *backup_policy_word(enum vmabackup_policy policy);
 /* "table" if it was left to the disks' table lines. */
 const char *backup_cbw_error_word(enum vmabackup_on_cbw_error what);

@@ -2,7 +2,7 @@
 /*
  * vmactl backup: the command line and the order of things.
  *
- * Whatever can go wrong is tried before a disk is touched: arguments, config
+ * Whatever can go wrong is tried before a disk is touched: arguments, disks, config
  * files, the archive's place, the header's bytes in it. Then comes the instant;
  * from there on every way out first ends the session, so that guests go on,
  * and then removes what was written.
@@ -64,25 +64,30 @@ static char *directory_of(const char *path)
 	return slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
 }
 
-/* Better now than after hours. */
-static int check_summary(const struct backup *b, struct vma_error *err)
+static int check_summary_place(const char *path, struct vma_error *err)
 {
-	const char *path = b->opt.summary, *slash;
+	const char *slash = strrchr(path, '/');
 	char *dir;
-	int r;
+	int r = backup_summary_place(path, err);
 
-	if (!path)
-		return 0;
-	r = backup_summary_place(path, err);
 	if (r)
 		return r;
-	slash = strrchr(path, '/');
 	dir = directory_of(path);
 	if (!dir)
 		return vma_fail(err, -ENOMEM, "out of memory");
 	if ((slash && !slash[1]) || access(dir, W_OK | X_OK) < 0)
 		r = vma_fail(err, -EACCES, "the summary %s cannot be written there", path);
 	free(dir);
+	return r;
+}
+
+/* Better now than after hours. If it fails, no summary will be written. */
+static int check_summary(struct backup *b, struct vma_error *err)
+{
+	int r = b->opt.summary ? check_summary_place(b->opt.summary, err) : 0;
+
+	if (r)
+		b->opt.summary = NULL;
 	return r;
 }
 
@@ -195,7 +200,6 @@ static int make_header(struct backup *b, struct vma_error *err)
 		return vma_fail(err, -EIO, "the kernel gives no random numbers");
 	res->uuid[6] = (uint8_t)((res->uuid[6] & 0x0f) | 0x40);
 	res->uuid[8] = (uint8_t)((res->uuid[8] & 0x3f) | 0x80);
-	res->ctime = time(NULL);
 	b->header = vma_header_new(res->uuid, res->ctime);
 	if (!b->header)
 		return vma_fail(err, -ENOMEM, "out of memory");
@@ -270,15 +274,8 @@ static void end_session(struct backup *b)
 
 static int prepare(struct backup *b, struct vma_error *err)
 {
-	int r;
+	int r = open_output(b, err);
 
-	/* Inherited by the watchdog and by the compressor's threads. */
-	if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) < 0)
-		complain("warning: cannot become an I/O flusher (%s): with very little memory left, guests and backup may wait for each other",
-			 strerror(errno));
-	r = start_window(b, err);
-	if (!r)
-		r = open_output(b, err);
 	if (!r)
 		r = start_session(b, err);
 	if (!r)
@@ -404,53 +401,76 @@ static int report(struct backup *b, int r, const struct vma_error *err)
 }
 
 /*
- * On failure nothing was touched yet; the exit code says whose fault it is. The
- * summary says so, too: an old one would be taken for this backup's.
+ * Before anything is made, and nothing is looked at that could lie on a suspended disk before
+ * the watchdog is there. *usage: it is the command line that is wrong.
  */
-static int look_before(struct backup *b, int argc, char **argv)
+static int look_before(struct backup *b, bool *usage, struct vma_error *err)
 {
-	struct vma_error err;
 	int r;
 
-	if (backup_parse(b, argc, argv))
-		return EXIT_USAGE;
-	if (check_summary(b, &err)) {
-		complain("%s", err.text);
-		return EXIT_FAILED;
+	r = b->opt.suspended ? 0 : check_summary(b, err);
+	if (r)
+		return r;
+	r = backup_open_disks(b, err);
+	if (r) {
+		*usage = r == -ENOTUNIQ;
+		return r;
 	}
-	r = check_output(b, &err);
+	/* Inherited by the watchdog and by the compressor's threads. */
+	if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) < 0)
+		b->no_flusher = errno;
+	r = start_window(b, err);
+	if (!r && b->opt.suspended)
+		r = check_summary(b, err);
+	if (r)
+		return r;
+	r = backup_read_configs(b, err);
+	if (!r && b->opt.index)
+		r = index_out_allowed(b->opt.output, b->opt.codec.kind, err);
+	if (r) {
+		*usage = true;
+		return r;
+	}
+	return check_output(b, err);
+}
+
+static int back_up(struct backup *b)
+{
+	uint64_t started = backup_now_ns();
+	struct vma_error err = { "" };
+	bool usage = false;
+	int r;
+
+	r = look_before(b, &usage, &err);
+	if (!r) {
+		backup_catch_signals(!strcmp(b->opt.output, "-"));
+		r = prepare(b, &err);
+	}
 	if (!r)
-		r = backup_open_disks(b, &err);
-	if (!r)
-		return EXIT_OK;
-	if (r == -ENOTUNIQ)
-		return usage_error(&cmd_backup, "%s", err.text);
-	return report(b, r, &err);
+		r = transfer(b, &err);
+	/* Guests first, and what was written is gone before anything is said. */
+	end_session(b);
+	window_free(b->window);
+	b->window = NULL;
+	discard_output(b);
+	b->result.duration_us = (backup_now_ns() - started) / 1000;
+	if (b->no_flusher)
+		complain("warning: cannot become an I/O flusher (%s): with very little memory left, guests and backup may wait for each other",
+			 strerror(b->no_flusher));
+	return usage ? usage_error(&cmd_backup, "%s", err.text) : report(b, r, &err);
 }
 
 static int run(int argc, char **argv)
 {
 	struct backup *b = calloc(1, sizeof(*b));
-	uint64_t started = backup_now_ns();
-	struct vma_error err = { "" };
-	int code, r;
+	int code;
 
 	if (!b) {
 		complain("out of memory");
 		return EXIT_FAILED;
 	}
-	code = look_before(b, argc, argv);
-	if (!code) {
-		backup_catch_signals(!strcmp(b->opt.output, "-"));
-		r = prepare(b, &err);
-		if (!r)
-			r = transfer(b, &err);
-		/* Guests first, and what was written is gone before anything is said. */
-		end_session(b);
-		discard_output(b);
-		b->result.duration_us = (backup_now_ns() - started) / 1000;
-		code = report(b, r, &err);
-	}
+	b->result.ctime = time(NULL);
+	code = backup_parse(b, argc, argv) ? EXIT_USAGE : back_up(b);
 	release(b);
 	return code;
 }
