@@ -3,7 +3,7 @@
 # A backup that fails before it has touched a disk says so in its summary, and replaces
 # nothing that is not a summary.
 . "$(dirname "$0")/lib.sh"
-plan 18
+plan 24
 
 echo '{"outcome":"ok"}' >summary
 vmactl 1 "a device that is not there" backup --disk a=/dev/no-such-disk --output x.vma \
@@ -30,3 +30,19 @@ for path in fifo link null directory; do
 done
 vmactl 2 "a summary on standard output" backup --disk a=/dev/no-such-disk --output x.vma \
 	--json-summary -
+
+# Names that are no text, and messages that are cut: the summary is JSON all the same.
+is_json() {
+	jq -e ".outcome == \"failed\" and .ctime > 1600000000 and .archive == \"$1\"" summary >"$OUT"
+}
+vmactl 1 "an archive whose name is Latin-1" backup --disk a=/dev/no-such-disk \
+	--output $'x\xe9.vma' --json-summary summary
+check "the summary has it escaped" is_json 'x\\xe9.vma'
+# Of umlauts, so that an odd and an even number of bytes stand before the cut.
+long=$(printf '/dev/%0300d' 0 | tr 0 u | sed 's/u/ü/g')
+for name in "$long" "x$long"; do
+	vmactl 1 "a path of ${#name} bytes" backup --disk "a=$name" --output x.vma \
+		--json-summary summary
+	check "the summary is text" python3 -c \
+		'import json; json.load(open("summary", encoding="utf-8"))'
+done

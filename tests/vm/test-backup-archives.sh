@@ -4,7 +4,7 @@
 # slots, large chunks, pipes, compression, a limit; judged by the independent reader.
 # needs: disks=1x64M+1x3M+1x1M,sector=4096
 . "$BED_TOP/tests/vm/lib.sh"
-plan 32
+plan 35
 
 read_archive() {
 	python3 "$BED_TOP/tests/oracle/vmaread.py" "$@"
@@ -95,3 +95,19 @@ check_status 1 "status of another device" "$VMACTL" status /dev/vda
 
 check_eq "the disks are idle again" "$(dm_status d0 | cut -d' ' -f4)" idle
 check_eq "no temporary file is left" "$(find "$WORK" -name '*.tmp-*')" ""
+
+# As many disks as there may be: what the suspended time needs of memory was got before.
+MOST=254
+tables='' many=() upper=() lower=()
+for ((i = 0; i < MOST; i++)); do
+	many+=(--disk "m$i=/dev/mapper/m$i")
+	upper+=("m$i") lower+=("z$i")
+	tables="z$i,,,,0 128 zero;$tables;m$i,,,,0 128 vmabackup /dev/mapper/z$i"
+done
+modprobe dm-zero
+dmsetup create --concise "${tables/;;/;}"
+at_exit "dmsetup remove --retry ${upper[*]} ${lower[*]}"
+check "$MOST disks" "$VMACTL" backup "${many[@]}" --output "$WORK/m.vma" \
+	--json-summary "$WORK/m.json"
+check_eq "no page fault while they were suspended" "$(json m.json suspended_page_faults)" 0
+check "vmactl itself finds it complete" "$VMACTL" verify "$WORK/m.vma"

@@ -6,15 +6,29 @@
 #include <stdio.h>
 #include <string.h>
 
+/* What was cut off may have begun in the middle of a UTF-8 character: none stays in part. */
+static void cut_character(char *text)
+{
+	size_t len = strlen(text);
+
+	while (len && ((unsigned char)text[len - 1] & 0xc0) == 0x80)
+		len--;
+	if (len && (unsigned char)text[len - 1] >= 0xc0)
+		text[len - 1] = '\0';
+}
+
 void vma_error_set(struct vma_error *err, const char *fmt, ...)
 {
 	va_list args;
+	int len;
 
 	if (!err)
 		return;
 	va_start(args, fmt);
-	vsnprintf(err->text, sizeof(err->text), fmt, args);
+	len = vsnprintf(err->text, sizeof(err->text), fmt, args);
 	va_end(args);
+	if (len >= (int)sizeof(err->text))
+		cut_character(err->text);
 }
 
 const char *vma_escape(char *buf, size_t size, const char *text)

@@ -15,6 +15,7 @@
 
 #include "libvma/text.h"
 #include "vmactl/backup.h"
+#include "vmactl/json-put.h"
 
 #define SUMMARY_VERSION	1
 
@@ -71,9 +72,13 @@ static void add_u64(struct json_object *o, const char *name, uint64_t value)
 	json_object_object_add(o, name, json_object_new_uint64(value));
 }
 
+/* What is no text, as a path in another encoding may be, is escaped. */
 static void add_text(struct json_object *o, const char *name, const char *text)
 {
-	json_object_object_add(o, name, text ? json_object_new_string(text) : NULL);
+	if (text)
+		json_put_path(o, name, text);
+	else
+		json_put_null(o, name);
 }
 
 static struct json_object *disks_json(const struct backup *b)
@@ -148,13 +153,18 @@ static struct json_object *summary_json(const struct backup *b, const char *erro
 	return o;
 }
 
-/* However its path is spelled. */
+/* However its path is spelled, whether this backup has made it or it was there before. */
 static bool is_archive(const struct backup *b, const char *path)
 {
+	dev_t dev = b->result.archive_dev;
+	ino_t ino = b->result.archive_ino;
 	struct stat st;
 
-	return lstat(path, &st) == 0 && b->result.archive_ino &&
-	       st.st_dev == b->result.archive_dev && st.st_ino == b->result.archive_ino;
+	if (!ino && lstat(b->opt.output, &st) == 0) {
+		dev = st.st_dev;
+		ino = st.st_ino;
+	}
+	return ino && lstat(path, &st) == 0 && st.st_dev == dev && st.st_ino == ino;
 }
 
 int backup_summary_place(const char *path, struct vma_error *err)
