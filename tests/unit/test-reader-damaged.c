@@ -523,6 +523,73 @@ static void losses_of_the_stream(void **state)
 	built_free(&b);
 }
 
+/*
+ * Without sums: three extents of clusters 3 to 62, each cluster with one block, as check_content()
+ * wants it. The places of their headers, and of the end.
+ */
+#define PER_EXTENT	20
+
+static void build_unsummed(struct built *b, size_t at[4])
+{
+	build_header(b, 512);
+	build_device(b, 1, "disk", 63 * CLUSTER);
+	seal_header(b);
+	for (unsigned int e = 0; e < 3; e++) {
+		at[e] = b->len;
+		build_clusters(b, 1, 3 + e * PER_EXTENT, PER_EXTENT);
+		seal_extent(b, PER_EXTENT);
+	}
+	at[3] = b->len;
+}
+
+/* The clusters of an extent from one of its blocks on, as bits. */
+static uint64_t clusters_from(unsigned int extent, unsigned int block)
+{
+	return ((1ull << (PER_EXTENT - block)) - 1) << (3 + extent * PER_EXTENT + block);
+}
+
+#define UNSUMMED_ALL	(((1ull << 60) - 1) << 3)
+
+/* The size of a loss comes from what is damaged, and is believed if what follows fits it. */
+static void losses_of_a_wrong_size(void **state)
+{
+	static const struct {
+		size_t skip;
+		uint64_t bytes;
+	} wrong[] = {
+		{ 4096, 4096 + 65536 }, { 4096 + 65536, 4096 }, { 1000, 1000 + 65536 },
+		{ 4096, 8192 }, { 8192, 4096 }, { 0, 4096 }, { 99, 100 },
+	};
+	struct built b;
+	size_t at[4];
+
+	(void)state;
+	build_unsummed(&b, at);
+	for (unsigned int e = 0; e < 3; e++) {
+		struct lossy l = { .b = &b };
+		struct seen s;
+
+		for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+			l.next = 0;
+			l.losses[0].there = true;
+			l.losses[0].at = at[e] + 512 + 2 * 4096 + 50;
+			l.losses[0].skip = wrong[i].skip;
+			l.losses[0].bytes = wrong[i].bytes;
+			read_damaged(&s, &l, false);
+			assert_int_equal(s.clusters, UNSUMMED_ALL & ~clusters_from(e, 2));
+			vma_reader_free(s.r);
+		}
+		/* One that is right: of its extent nothing else is lost. */
+		l.next = 0;
+		l.losses[0].skip = l.losses[0].bytes = 4096;
+		read_damaged(&s, &l, false);
+		assert_int_equal(s.clusters, UNSUMMED_ALL &
+				 ~(clusters_from(e, 2) & ~clusters_from(e, 4)));
+		vma_reader_free(s.r);
+	}
+	built_free(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -538,6 +605,7 @@ int main(void)
 		cmocka_unit_test(the_header),
 		cmocka_unit_test(the_size_of_the_header),
 		cmocka_unit_test(losses_of_the_stream),
+		cmocka_unit_test(losses_of_a_wrong_size),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -325,6 +325,7 @@ int extent_in_mend_header(struct extent_in *in, uint32_t *said, struct vma_error
 /* Which blocks of the extent's data are not there. */
 struct gaps {
 	bool any;
+	size_t behind;		/* what was lost last ends there */
 	bool ended;		/* the stream ended after so many bytes of data */
 	size_t end;
 	bool blocks[EXTENT_BLOCKS];
@@ -356,6 +357,7 @@ static int read_data(struct extent_in *in, size_t size, struct gaps *gaps, struc
 			if (in->loss.bytes < missing)
 				missing = in->loss.bytes;
 			take_loss(in);
+			gaps->behind = done + missing;
 		} else {
 			in->why = "the archive ends before it";
 			gaps->ended = true;
@@ -368,14 +370,25 @@ static int read_data(struct extent_in *in, size_t size, struct gaps *gaps, struc
 	return 0;
 }
 
+/* Where the first one begins; behind all data if there is none. */
+static size_t first_gap(const struct gaps *g)
+{
+	size_t i = 0;
+
+	while (i < EXTENT_BLOCKS && !g->blocks[i])
+		i++;
+	return i * VMA_BLOCK_SIZE;
+}
+
 /*
  * Bytes that are gone without a trace, as from a disk that was copied around its bad
  * sectors, shift what follows: then the next extent is among what seemed to be this one's data.
  */
-static int check_shift(struct extent_in *in, size_t size, struct gaps *gaps, struct vma_error *err)
+static int check_shift(struct extent_in *in, size_t size, bool summed, struct gaps *gaps,
+		       struct vma_error *err)
 {
+	size_t found, gap_at, whole = size;
 	ssize_t have;
-	size_t found;
 
 	if (gaps->ended) {
 		size = gaps->end;
@@ -384,22 +397,33 @@ static int check_shift(struct extent_in *in, size_t size, struct gaps *gaps, str
 		if (have < 0)
 			return have;
 		/* What follows is in its place. */
-		if ((!have && !in->lost) || gaps->any ||
+		if ((!have && !in->lost) ||
 		    (have >= (ssize_t)VMA_EXTENT_HEADER &&
 		     is_extent(in, in->again + in->again_at, NULL)))
 			return 0;
 	}
-	found = find_extent(in, in->data, size);
-	if (found == size)
-		return 0;
-	in->why = "bytes within it are gone";
-	/* Else what it says is its data is taken to be so, if lost. */
-	if (in->repeated + (size - found) <= REPEAT_FREE + REPEAT_FACTOR * in->position) {
-		in->repeated += size - found;
-		unread(in, in->data + found, size - found);
+	found = gaps->behind < size ? gaps->behind : size;
+	found += find_extent(in, in->data + found, size - found);
+	gap_at = first_gap(gaps);
+	if (found < size) {
+		in->why = "bytes within it are gone";
+		/* Else what it says is its data is taken to be so, if lost. */
+		if (in->repeated + (size - found) <= REPEAT_FREE + REPEAT_FACTOR * in->position) {
+			in->repeated += size - found;
+			unread(in, in->data + found, size - found);
+		}
 	}
-	/* From where on it is shifted is not known. */
-	gap(gaps, 0, size);
+	/*
+	 * The size of a loss comes from what is damaged, and here it is wrong: what came behind it
+	 * is shifted. Sums show that themselves.
+	 */
+	if (gap_at + VMA_BLOCK_SIZE <= size) {
+		if (!summed || found < size)
+			gap(gaps, gap_at, whole);
+	} else if (found < size) {
+		/* From where on it is shifted is not known. */
+		gap(gaps, 0, size);
+	}
 	return 0;
 }
 
@@ -461,7 +485,7 @@ static int take_extent(struct extent_in *in, unsigned int blocks, struct vma_err
 		return ret;
 	check = data_sum_check(in->extent, in->data);
 	if (in->tolerance && !check.right) {
-		ret = check_shift(in, size, &gaps, err);
+		ret = check_shift(in, size, check.there, &gaps, err);
 		if (ret)
 			return ret;
 	}
