@@ -3,7 +3,7 @@
 # Damaged archives: "verify" tells all of it, "extract --salvage" gets the rest out and never
 # looks like a good restore.
 . "$(dirname "$0")/lib.sh"
-plan 100
+plan 112
 
 # Three extents with sums of their data: at bytes 12800, 25600 and 83456.
 archive() {
@@ -255,4 +255,32 @@ for kind in none zstd gzip lzo; do
 	vmactl 6 "$kind: cut off" extract --salvage cut.vma --to drive-scsi0=out
 	check "$kind: what was before the cut is there" cmp -n 3801088 noise out
 	rm out
+done
+
+# --- one stream, as Proxmox VE writes it: most of it was written when the damage shows ---
+
+rm -rf want
+make_archive one.vma want < <(
+	echo device 1 $((177 * 65536)) a
+	for ((i = 0; i < 177; i++)); do
+		((i % 59)) || echo extent
+		printf 'cluster 1 %d ffff %02x\n' "$i" $((i + 1))
+	done
+)
+gzip -1c one.vma >one.vma.gz
+zstd -qc <one.vma >one.vma.zst
+# Nothing but the checksum.
+for f in one.vma.gz one.vma.zst; do
+	at=$(($(stat -c %s $f) - 7))
+	[ $f = one.vma.gz ] || at=$((at + 4))
+	printf '\245\245' | dd of=$f bs=1 seek=$at conv=notrunc status=none
+	vmactl 3 "$f: a wrong checksum at its end" verify $f
+	last_line_has "$f: nothing is known to be lost" \
+		"no byte of a disk is known to be lost, 11599872 bytes likely intact, not proven"
+	rm -rf got
+	vmactl 6 "$f: a salvage" extract --salvage $f got
+	last_line_has "$f: says the same" "0 bytes of disks lost, 11599872 bytes likely intact, not proven"
+	json_has "$f: and names the clusters" '.disks[0].lost_bytes == 0 and
+		.disks[0].likely == [{ offset_bytes: 0, length_bytes: 11599872 }]' got/damage.json
+	check "$f: has written all" cmp got/disk-a.raw want/disk-a.raw
 done

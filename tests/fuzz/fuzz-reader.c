@@ -14,6 +14,7 @@ struct lossy {
 	bool known;
 	size_t at;		/* bytes before it; 0 once it is told */
 	bool said;
+	uint64_t given;		/* bytes so far, since it was told */
 };
 
 static ssize_t lossy_read(void *ctx, void *buf, size_t len, struct vma_error *err)
@@ -26,6 +27,7 @@ static ssize_t lossy_read(void *ctx, void *buf, size_t len, struct vma_error *er
 	got = bytes_read(&l->b, buf, len, err);
 	if (!l->said)
 		l->at -= got;
+	l->given += got;
 	return got;
 }
 
@@ -40,8 +42,17 @@ static int lossy_loss(void *ctx, struct vma_loss *loss)
 	l->b.p += lost;
 	l->b.len -= lost;
 	*loss = (struct vma_loss){ .begin = 1, .end = 2,
-				   .bytes = l->known ? lost : VMA_LOSS_UNKNOWN };
+				   .bytes = l->known ? lost : VMA_LOSS_UNKNOWN,
+				   .unproven = l->known ? 0 : l->given };
+	l->given = 0;
 	return 1;
+}
+
+static uint64_t lossy_unproven(void *ctx)
+{
+	const struct lossy *l = ctx;
+
+	return l->known ? 0 : l->given;
 }
 
 static void tell(void *ctx, const struct vma_fault *f)
@@ -81,6 +92,10 @@ static void use(struct vma_reader *r, bool tolerant)
 		for (; vma_reader_run(r, VMA_CLUSTERS_ABSENT, i, &offset, &length);
 		     offset += length)
 			must(length && offset + length <= dev->size);
+		offset = 0;
+		for (; vma_reader_run(r, VMA_CLUSTERS_LIKELY, i, &offset, &length);
+		     offset += length)
+			must(length && offset + length <= dev->size);
 	}
 	vma_reader_free(r);
 	(void)*(volatile unsigned int *)&sum;
@@ -94,7 +109,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	};
 	uint64_t faults = 0;
 	struct vma_tolerance t = {
-		.loss = lossy_loss, .fault = tell, .ctx = &faults, .likely = size & 4,
+		.loss = lossy_loss, .unproven = lossy_unproven, .fault = tell, .ctx = &faults,
+		.likely = size & 4,
 	};
 	struct vma_reader *r;
 	struct vma_error err;

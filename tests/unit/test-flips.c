@@ -303,7 +303,9 @@ static bool strict_refuses(struct memory *m, unsigned int threads)
 /* As "vmactl verify" reads. What is given out is compared with the disks: first is disk 1 less. */
 static void verify(struct memory *m, unsigned int threads, unsigned int first, struct found *f)
 {
-	struct vma_tolerance t = { .loss = decoder_loss, .fault = note, .ctx = f };
+	struct vma_tolerance t = {
+		.loss = decoder_loss, .unproven = decoder_unproven, .fault = note, .ctx = f,
+	};
 	struct vma_error *err = &f->error;
 	struct vma_reader *r = NULL;
 	struct decoder *d = NULL;

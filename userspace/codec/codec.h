@@ -81,6 +81,8 @@ ssize_t decoder_read(void *decoder, void *buf, size_t len, struct vma_error *err
  */
 void decoder_go_on(struct decoder *d);
 int decoder_loss(void *decoder, struct vma_loss *loss);
+/* A vma_unproven_fn. */
+uint64_t decoder_unproven(void *decoder);
 void decoder_free(struct decoder *d);
 
 #endif /* CODEC_H */

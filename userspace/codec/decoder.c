@@ -177,3 +177,12 @@ int decoder_loss(void *decoder, struct vma_loss *loss)
 	*loss = d->loss;
 	return 1;
 }
+
+uint64_t decoder_unproven(void *decoder)
+{
+	struct decoder *d = decoder;
+
+	if (!d->decompressor || !d->decompressor->unproven)
+		return 0;
+	return d->decompressor->unproven(d->state);
+}

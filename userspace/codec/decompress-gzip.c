@@ -4,7 +4,8 @@
  *
  * A member that is not too large is decompressed as a whole before any of it is handed
  * out, so that it is known to be right: all of ours are. Of a larger one the bytes come
- * as they come. Behind damage the next seal is looked for, in files that have none
+ * as they come; so they do of a damaged one that the file begins with, for without the archive's
+ * header all would be lost. Behind damage the next seal is looked for, in files that have none
  * the next member.
  */
 #include <errno.h>
@@ -32,6 +33,7 @@ struct gzip {
 	size_t room, out_len, out_pos;
 	bool streaming;			/* within a member that is too large for that */
 	uint64_t begin;			/* of this member */
+	uint64_t unproven;		/* bytes given out of one that is not read to its end */
 	bool any;			/* a member was read */
 	bool padding;			/* zeroes were seen: nothing else may follow */
 	bool sealed, closed;		/* the file has seals; and its last one was seen */
@@ -58,6 +60,13 @@ static int open_state(void **state, struct input *in, struct vma_error *err)
 	return 0;
 }
 
+static uint64_t unproven(void *state)
+{
+	const struct gzip *g = state;
+
+	return g->unproven;
+}
+
 static void close_state(void *state)
 {
 	struct gzip *g = state;
@@ -70,10 +79,13 @@ static void close_state(void *state)
 /* ---- damage ----------------------------------------------------------- */
 
 /* What is lost begins at `begin` and ends where the input is now. */
-static int lost(const struct gzip *g, uint64_t begin, uint64_t bytes, const char *what,
+static int lost(struct gzip *g, uint64_t begin, uint64_t bytes, const char *what,
 		struct vma_loss *loss)
 {
-	*loss = (struct vma_loss){ .begin = begin, .end = g->in->skipped, .bytes = bytes };
+	*loss = (struct vma_loss){
+		.begin = begin, .end = g->in->skipped, .bytes = bytes, .unproven = g->unproven,
+	};
+	g->unproven = 0;
 	return vma_fail(&loss->what, -EBADMSG, "%s", what);
 }
 
@@ -253,6 +265,12 @@ static int next_member(struct gzip *g, struct vma_loss *loss, struct vma_error *
 		g->streaming = true;
 		return 0;
 	case MEMBER_DAMAGED:
+		if (!g->begin && !g->sealed) {
+			/* It is damaged for read_stream(), too. */
+			input_skip(g->in, used);
+			g->streaming = true;
+			return 0;
+		}
 		/* What came out of it may be anything. */
 		g->out_len = 0;
 		return damaged(g, what.text, loss, err);
@@ -378,11 +396,16 @@ static ssize_t read_stream(struct gzip *g, uint8_t *buf, size_t len, struct vma_
 	case Z_MEM_ERROR:
 		return vma_fail(err, -ENOMEM, "out of memory");
 	default:
+		/* Once more, it says the same and gives nothing. */
+		if (g->z.avail_out < n)
+			break;
 		vma_error_set(&what, "damaged gzip stream: %s",
 			      g->z.msg ? g->z.msg : "not understood");
 		return damaged(g, what.text, loss, err);
 	}
-	return n - g->z.avail_out;
+	n -= g->z.avail_out;
+	g->unproven = g->streaming ? g->unproven + n : 0;
+	return n;
 }
 
 static ssize_t read_state(void *state, uint8_t *buf, size_t len, struct vma_loss *loss,
@@ -397,6 +420,7 @@ static ssize_t read_state(void *state, uint8_t *buf, size_t len, struct vma_loss
 			n = (size_t)n < len ? n : (ssize_t)len;
 			memcpy(buf, g->out + g->out_pos, n);
 			g->out_pos += n;
+			g->unproven += g->streaming ? n : 0;
 			return n;
 		}
 		if (g->ended)
@@ -417,5 +441,6 @@ const struct decompressor decompressor_gzip = {
 	.is = is,
 	.open = open_state,
 	.read = read_state,
+	.unproven = unproven,
 	.close = close_state,
 };

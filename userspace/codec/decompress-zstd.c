@@ -25,6 +25,8 @@ struct zstd {
 	/* The frame that is decompressed as a stream, if scan.stream. */
 	ZSTD_DCtx *stream;
 	uint64_t stream_at, stream_in, stream_out;
+	size_t stream_want;		/* bytes that the decoder takes for one step */
+	bool stream_full;		/* more may come out of it without input */
 
 	/* An I/O error found while reading ahead, to be told after the frames before it. */
 	int ahead_failed;
@@ -49,7 +51,8 @@ static int start_stream(struct zstd *z, struct vma_error *err)
 			return vma_fail(err, -EINVAL, "zstd: %s", ZSTD_getErrorName(ret));
 	}
 	/* After an error it would stay within the damaged frame. */
-	ZSTD_DCtx_reset(z->stream, ZSTD_reset_session_only);
+	z->stream_want = ZSTD_initDStream(z->stream);
+	z->stream_full = false;
 	z->stream_at = z->scan.in->skipped;
 	z->stream_in = 0;
 	z->stream_out = 0;
@@ -73,9 +76,13 @@ static int stream_damaged(struct zstd *z, int code, const struct vma_error *what
 			  struct vma_error *err)
 {
 	z->scan.stream = false;
-	return zstd_scan_damaged(&z->scan, z->stream_at, code, what->text, err);
+	return zstd_scan_damaged(&z->scan, z->stream_at, z->stream_out, code, what->text, err);
 }
 
+/*
+ * One block at a time, and its output to the end before the next one: with an error, the decoder
+ * does not tell what it gave in that call.
+ */
 static ssize_t read_stream(struct zstd *z, uint8_t *buf, size_t len, struct vma_error *err)
 {
 	ZSTD_outBuffer out = { .dst = buf, .size = len };
@@ -88,6 +95,10 @@ static ssize_t read_stream(struct zstd *z, uint8_t *buf, size_t len, struct vma_
 	if (have < 0)
 		return have;
 	in = (ZSTD_inBuffer){ .src = have ? input_at(z->scan.in) : NULL, .size = have };
+	if (z->stream_full)
+		in.size = 0;
+	else if (in.size > z->stream_want)
+		in.size = z->stream_want;
 	hint = ZSTD_decompressStream(z->stream, &out, &in);
 	if (ZSTD_isError(hint)) {
 		ret = zstd_refusal(hint, &what);
@@ -103,6 +114,8 @@ static ssize_t read_stream(struct zstd *z, uint8_t *buf, size_t len, struct vma_
 	input_skip(z->scan.in, in.pos);
 	z->stream_in += in.pos;
 	z->stream_out += out.pos;
+	z->stream_want = hint;
+	z->stream_full = out.pos == out.size;
 	if (!hint) {
 		zstd_seen_add(&z->scan.seen, z->stream_in, z->stream_out, NULL);
 		z->scan.stream = false;
@@ -135,6 +148,13 @@ static int start_threads(void *state, unsigned int threads, struct vma_error *er
 	struct zstd *z = state;
 
 	return zstd_queue_start(&z->queue, threads, err);
+}
+
+static uint64_t unproven(void *state)
+{
+	const struct zstd *z = state;
+
+	return z->scan.stream ? z->stream_out : 0;
 }
 
 static void close_state(void *state)
@@ -170,5 +190,6 @@ const struct decompressor decompressor_zstd = {
 	.open = open_state,
 	.start_threads = start_threads,
 	.read = read_state,
+	.unproven = unproven,
 	.close = close_state,
 };

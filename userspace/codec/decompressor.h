@@ -21,6 +21,8 @@ struct decompressor {
 	 */
 	ssize_t (*read)(void *state, uint8_t *buf, size_t len, struct vma_loss *loss,
 			struct vma_error *err);
+	/* As vma_unproven_fn, 0 once a loss told it; NULL: pieces are proven before they come. */
+	uint64_t (*unproven)(void *state);
 	void (*close)(void *state);
 };
 

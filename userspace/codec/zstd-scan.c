@@ -33,12 +33,10 @@ static int take_frame(struct zstd_scan *s, size_t packed, const struct zstd_head
 	return 0;
 }
 
-/* A loss that begins at `begin` and ends where the input is now. */
-static int lose_with(struct zstd_scan *s, int code, uint64_t begin, uint64_t bytes,
-		     const char *what)
+/* A loss that ends where the input is now. */
+static int lose_with(struct zstd_scan *s, int code, struct vma_loss loss, const char *what)
 {
-	struct vma_loss loss = { .begin = begin, .end = s->in->skipped, .bytes = bytes };
-
+	loss.end = s->in->skipped;
 	vma_error_set(&loss.what, "%s", what);
 	zstd_queue_loss(s->queue, code, &loss);
 	return 0;
@@ -46,7 +44,7 @@ static int lose_with(struct zstd_scan *s, int code, uint64_t begin, uint64_t byt
 
 static int lose(struct zstd_scan *s, uint64_t begin, uint64_t bytes, const char *what)
 {
-	return lose_with(s, -EBADMSG, begin, bytes, what);
+	return lose_with(s, -EBADMSG, (struct vma_loss){ .begin = begin, .bytes = bytes }, what);
 }
 
 /* All that is left of the input is lost. */
@@ -71,15 +69,18 @@ static bool boundary(const uint8_t *p, size_t len)
 
 /* ---- files without seals ---------------------------------------------- */
 
-int zstd_scan_damaged(struct zstd_scan *s, uint64_t begin, int code, const char *what,
-		      struct vma_error *err)
+int zstd_scan_damaged(struct zstd_scan *s, uint64_t begin, uint64_t unproven, int code,
+		      const char *what, struct vma_error *err)
 {
 	static const uint8_t magic[] = { 0x28, 0xb5, 0x2f, 0xfd };
+	struct vma_loss loss = {
+		.begin = begin, .bytes = VMA_LOSS_UNKNOWN, .unproven = unproven,
+	};
 	int ret = input_find(s->in, magic, sizeof(magic), err);
 
 	if (ret < 0)
 		return ret;
-	return lose_with(s, code, begin, VMA_LOSS_UNKNOWN, what);
+	return lose_with(s, code, loss, what);
 }
 
 /*
@@ -147,7 +148,7 @@ static int foreign_frame(struct zstd_scan *s, size_t have, struct vma_error *err
 	if (!why)
 		return want_stream(s);
 	input_skip(s->in, 4);
-	return zstd_scan_damaged(s, begin, -EBADMSG, why, err);
+	return zstd_scan_damaged(s, begin, 0, -EBADMSG, why, err);
 }
 
 /* ---- files with seals ------------------------------------------------- */
@@ -372,6 +373,6 @@ int zstd_scan_next(struct zstd_scan *s, struct vma_error *err)
 		return sealed_frame(s, have, err);
 	if (have >= 4 && zstd_is_frame(p))
 		return foreign_frame(s, have, err);
-	return zstd_scan_damaged(s, begin, -EBADMSG, have < 4 ? TRUNCATED :
+	return zstd_scan_damaged(s, begin, 0, -EBADMSG, have < 4 ? TRUNCATED :
 				 "damaged: what follows a zstd frame is not a zstd frame", err);
 }

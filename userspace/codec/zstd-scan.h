@@ -33,7 +33,7 @@ struct zstd_scan {
 int zstd_scan_next(struct zstd_scan *s, struct vma_error *err);
 
 /* On to the next magic number, wherever that is; what came since `begin` is lost. */
-int zstd_scan_damaged(struct zstd_scan *s, uint64_t begin, int code, const char *what,
-		      struct vma_error *err);
+int zstd_scan_damaged(struct zstd_scan *s, uint64_t begin, uint64_t unproven, int code,
+		      const char *what, struct vma_error *err);
 
 #endif /* CODEC_ZSTD_SCAN_H */

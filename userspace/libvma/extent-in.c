@@ -87,6 +87,7 @@ static void take_loss(struct extent_in *in)
 	struct vma_fault f = extent_in_loss(in);
 
 	in->lost = false;
+	in->doubt = in->doubt || in->loss.unproven;
 	/* A decoder may take what it likes for a size. */
 	if (in->loss.bytes != VMA_LOSS_UNKNOWN && in->loss.bytes <= INT64_MAX - in->position) {
 		in->position += in->loss.bytes;
@@ -137,6 +138,17 @@ ssize_t extent_in_read(void *ctx, void *buf, size_t len, struct vma_error *err)
 	}
 	in->position += n + got;
 	return n + got;
+}
+
+uint64_t extent_in_proven(const struct extent_in *in)
+{
+	uint64_t read = in->position + in->again_len, unproven = 0;
+
+	if (in->lost)
+		unproven = in->loss.unproven;
+	else if (in->tolerance->unproven)
+		unproven = in->tolerance->unproven(in->ctx);
+	return unproven < read ? read - unproven : 0;
 }
 
 /* As many bytes as there are, up to want, to look at before they are read. */
@@ -356,6 +368,7 @@ static int read_data(struct extent_in *in, size_t size, struct gaps *gaps, struc
 		if (in->lost) {
 			if (in->loss.bytes < missing)
 				missing = in->loss.bytes;
+			in->unproven = in->unproven || in->loss.unproven;
 			take_loss(in);
 			gaps->behind = done + missing;
 		} else {
@@ -474,6 +487,7 @@ static int take_extent(struct extent_in *in, unsigned int blocks, struct vma_err
 	in->damaged = 0;
 	in->likely = 0;
 	in->why = NULL;
+	in->unproven = false;
 	if (in->tolerance) {
 		ret = read_data(in, size, &gaps, err);
 	} else if (size) {
@@ -484,6 +498,7 @@ static int take_extent(struct extent_in *in, unsigned int blocks, struct vma_err
 	if (ret)
 		return ret;
 	check = data_sum_check(in->extent, in->data);
+	in->proven = check.there && check.right;
 	if (in->tolerance && !check.right) {
 		ret = check_shift(in, size, check.there, &gaps, err);
 		if (ret)

@@ -29,6 +29,7 @@ struct extent_in {
 	/* The stream lost something behind them. */
 	bool lost;
 	struct vma_loss loss;
+	bool doubt;			/* one was told that made bytes before it unproven */
 
 	/* The extent. */
 	uint64_t at;			/* where it begins */
@@ -37,6 +38,8 @@ struct extent_in {
 	uint64_t damaged;		/* by number of blockinfo: clusters whose data is */
 	uint64_t likely;		/* of these, whose own sums are right */
 	const char *why;		/* something is; NULL: nothing */
+	bool proven;			/* its sum is right */
+	bool unproven;			/* a loss within it said so of what came before */
 };
 
 /* The rest is zero. */
@@ -57,6 +60,9 @@ ssize_t extent_in_read(void *in, void *buf, size_t len, struct vma_error *err);
 
 /* 1: the next one, 0: the end. */
 int extent_in_next(struct extent_in *in, struct vma_error *err);
+
+/* Up to where the stream can't be said to be unproven any more. */
+uint64_t extent_in_proven(const struct extent_in *in);
 
 /* The loss that the stream has come to, as a fault of no bytes. */
 struct vma_fault extent_in_loss(const struct extent_in *in);

@@ -26,6 +26,9 @@ struct vma_reader {
 	struct cluster_set *sets[256];		/* by dev_id: given out; NULL: not in use */
 	struct cluster_set *likely[256];	/* of them those that are not proven */
 	struct cluster_set *damaged[256];	/* not given out, and told so */
+	struct cluster_set *open[256];		/* given out; a loss may yet say unproven */
+	uint64_t proven;			/* what comes before this place in the stream is */
+	bool any_open;
 
 	unsigned int next;		/* blockinfo to hand out; VMA_EXTENT_CLUSTERS: none */
 	size_t used;			/* bytes of data before it */
@@ -89,7 +92,8 @@ static int make_sets(struct vma_reader *r)
 			continue;
 		r->likely[i] = cluster_set_new();
 		r->damaged[i] = cluster_set_new();
-		if (!r->likely[i] || !r->damaged[i])
+		r->open[i] = cluster_set_new();
+		if (!r->likely[i] || !r->damaged[i] || !r->open[i])
 			return -ENOMEM;
 	}
 	return 0;
@@ -148,6 +152,7 @@ void vma_reader_free(struct vma_reader *r)
 		cluster_set_free(r->sets[i]);
 		cluster_set_free(r->likely[i]);
 		cluster_set_free(r->damaged[i]);
+		cluster_set_free(r->open[i]);
 	}
 	vma_header_free(r->header);
 	extent_in_destroy(&r->in);
@@ -269,6 +274,21 @@ static const uint8_t *cluster_data(struct vma_reader *r, const struct vma_cluste
 	return r->cluster;
 }
 
+/* One that is given out, and is not proven by itself. */
+static int note_unproven(struct vma_reader *r, const struct vma_blockinfo *info, bool damaged)
+{
+	bool open = r->in.position > r->proven;
+
+	if (damaged)
+		return cluster_set_add(r->likely[info->dev_id], info->cluster);
+	if (!r->tolerant || r->in.proven || !info->mask)
+		return 0;
+	if (r->in.unproven)
+		return cluster_set_add(r->likely[info->dev_id], info->cluster);
+	r->any_open = r->any_open || open;
+	return open ? cluster_set_add(r->open[info->dev_id], info->cluster) : 0;
+}
+
 /* 1, or 0 if it is left out. */
 static int take_cluster(struct vma_reader *r, unsigned int i, struct vma_cluster *c,
 			struct vma_error *err)
@@ -295,8 +315,8 @@ static int take_cluster(struct vma_reader *r, unsigned int i, struct vma_cluster
 		ret = vma_extent_twice(r->header, info, r->in.at, &what);
 		return wrong_info(r, ret, &what, err);
 	}
-	if (!ret && damaged)
-		ret = cluster_set_add(r->likely[info.dev_id], info.cluster);
+	if (!ret)
+		ret = note_unproven(r, &info, damaged);
 	if (ret)
 		return vma_fail(err, ret, "out of memory");
 	c->dev_id = info.dev_id;
@@ -306,6 +326,44 @@ static int take_cluster(struct vma_reader *r, unsigned int i, struct vma_cluster
 	c->mask = info.mask & vma_mask_of(c->length);
 	c->data = cluster_data(r, c, info.mask, from);
 	return 1;
+}
+
+/* What is open: to the likely ones, or it is proven. */
+static int close_open(struct vma_reader *r, bool likely, struct vma_error *err)
+{
+	int ret = 0;
+
+	for (unsigned int i = 1; i <= VMA_MAX_DEVICES && r->any_open && !ret; i++) {
+		uint64_t nr = r->header->devices[i].nr_clusters, k = 0;
+
+		if (!r->open[i])
+			continue;
+		while (likely && !ret && (k = cluster_set_next(r->open[i], k, nr, true)) < nr)
+			ret = cluster_set_add(r->likely[i], k++);
+		cluster_set_free(r->open[i]);
+		r->open[i] = cluster_set_new();
+		if (!r->open[i])
+			ret = -ENOMEM;
+	}
+	r->any_open = false;
+	return ret ? vma_fail(err, ret, "out of memory") : 0;
+}
+
+/* After each extent, and the end: what the stream's pieces say of what was given out. */
+static int follow_stream(struct vma_reader *r, struct vma_error *err)
+{
+	uint64_t proven;
+	int ret = 0;
+
+	if (!r->tolerant)
+		return 0;
+	proven = extent_in_proven(&r->in);
+	/* Bytes before a loss, or of a piece before this one: all that is open is. */
+	if (r->in.doubt || proven != r->proven)
+		ret = close_open(r, r->in.doubt, err);
+	r->in.doubt = false;
+	r->proven = proven;
+	return ret;
 }
 
 static int next_cluster(struct vma_reader *r, struct vma_cluster *c, struct vma_error *err)
@@ -319,6 +377,8 @@ static int next_cluster(struct vma_reader *r, struct vma_cluster *c, struct vma_
 				return ret;
 		}
 		ret = extent_in_next(&r->in, err);
+		if (ret >= 0 && follow_stream(r, err))
+			return -ENOMEM;
 		if (ret <= 0)
 			return ret;
 		r->next = 0;

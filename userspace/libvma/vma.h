@@ -163,6 +163,11 @@ struct vma_loss {
 	 * not as written.
 	 */
 	uint64_t bytes;
+	/*
+	 * How many bytes just before this place came out of the same piece before it was
+	 * found damaged: they may be wrong, too. 0 if bytes is.
+	 */
+	uint64_t unproven;
 	struct vma_error what;		/* without begin and end */
 };
 
@@ -174,6 +179,12 @@ struct vma_loss {
  * content of the file is (-EIO, -ENOMEM, -EINTR).
  */
 typedef int (*vma_loss_fn)(void *ctx, struct vma_loss *loss);
+
+/*
+ * Of the bytes read last, how many come from a piece that has not been read to its checksum:
+ * a loss may still say that they are unproven.
+ */
+typedef uint64_t (*vma_unproven_fn)(void *ctx);
 
 struct vma_reader;
 
@@ -238,6 +249,7 @@ void vma_fault_text(const struct vma_header *h, const struct vma_fault *f, char 
 
 struct vma_tolerance {
 	vma_loss_fn loss;	/* of the stream, with the ctx of read; NULL: it does not go on */
+	vma_unproven_fn unproven;	/* likewise; NULL: no loss ever says so */
 	vma_fault_fn fault;
 	void *ctx;		/* of fault */
 	/*
@@ -255,6 +267,7 @@ struct vma_tolerance {
  *
  * Given out is what is proven by its checksum; of an archive or an extent without one, what
  * the stream gave without a loss; and clusters that are zero, which the extent's header says.
+ * What a loss then says is unproven was given out: it is in VMA_CLUSTERS_LIKELY at the end.
  */
 int vma_reader_open_damaged(struct vma_reader **r, vma_read_fn read, void *ctx,
 			    const struct vma_tolerance *t, struct vma_error *err);

@@ -101,8 +101,10 @@ static int open_any(struct archive_in **out, const char *path, int stop_fd,
 			decoder_go_on(in->decoder);
 		ret = decoder_start_threads(in->decoder, codec_threads(&all), err);
 	}
-	if (!ret && t)
+	if (!ret && t) {
 		t->loss = decoder_loss;
+		t->unproven = decoder_unproven;
+	}
 	if (!ret)
 		ret = t ? vma_reader_open_damaged(&in->reader, decoder_read, in->decoder, t, err) :
 			  vma_reader_open(&in->reader, decoder_read, in->decoder, err);

@@ -21,7 +21,7 @@ struct damage {
 	unsigned int nr_kept, room;
 	uint64_t faults, harmful;
 	unsigned int lines;			/* of DAMAGE_LINES */
-	uint64_t lost;				/* bytes of disks */
+	uint64_t lost, likely;			/* bytes of disks; written, but not proven */
 	uint64_t runs_not_shown;
 };
 
@@ -120,10 +120,12 @@ void damage_missing(struct damage *d, const struct vma_reader *r, const bool wan
 		for (; vma_reader_run(r, VMA_CLUSTERS_MISSING, id, &offset, &length);
 		     offset += length)
 			d->lost += length;
+		for (offset = 0; vma_reader_run(r, VMA_CLUSTERS_LIKELY, id, &offset, &length);
+		     offset += length)
+			d->likely += length;
 		tell_runs(d, r, extracted ? VMA_CLUSTERS_MISSING : VMA_CLUSTERS_ABSENT, id,
 			  extracted ? "lost, reads as zeroes" : "missing");
-		if (extracted)
-			tell_runs(d, r, VMA_CLUSTERS_LIKELY, id, "likely intact, not proven");
+		tell_runs(d, r, VMA_CLUSTERS_LIKELY, id, "likely intact, not proven");
 	}
 	if (d->runs_not_shown)
 		complain("%s: and %" PRIu64 " such ranges more", d->archive, d->runs_not_shown);
@@ -144,9 +146,18 @@ static const char *plural(const struct damage *d)
 	return d->faults == 1 ? "" : "s";
 }
 
+/* Behind what is lost. */
+static const char *likely(const struct damage *d, char *buf, size_t size)
+{
+	*buf = '\0';
+	if (d->likely)
+		snprintf(buf, size, ", %" PRIu64 " bytes likely intact, not proven", d->likely);
+	return buf;
+}
+
 void damage_verdict(const struct damage *d)
 {
-	char not_shown[64] = "";
+	char not_shown[64] = "", also[64];
 
 	if (!damage_any(d))
 		return;
@@ -154,19 +165,23 @@ void damage_verdict(const struct damage *d)
 		snprintf(not_shown, sizeof(not_shown), " (%u of them shown)", DAMAGE_LINES);
 	if (d->lost)
 		complain("%s: damaged or incomplete: %" PRIu64 " fault%s%s; %" PRIu64
-			 " bytes of disks cannot be restored", d->archive, d->faults, plural(d),
-			 not_shown, d->lost);
+			 " bytes of disks cannot be restored%s", d->archive, d->faults, plural(d),
+			 not_shown, d->lost, likely(d, also, sizeof(also)));
 	else
-		complain("%s: damaged: %" PRIu64 " fault%s%s; no byte of a disk is lost",
-			 d->archive, d->faults, plural(d), not_shown);
+		complain("%s: damaged: %" PRIu64 " fault%s%s; no byte of a disk is %slost%s",
+			 d->archive, d->faults, plural(d), not_shown,
+			 d->likely ? "known to be " : "", likely(d, also, sizeof(also)));
 }
 
 void damage_close(const struct damage *d, int code)
 {
+	char also[64];
+
 	if (code == EXIT_SALVAGED)
 		complain("%s: this is NOT a complete restore: %" PRIu64
-			 " fault%s in the archive, %" PRIu64 " bytes of disks lost",
-			 d->archive, d->faults, plural(d), d->lost);
+			 " fault%s in the archive, %" PRIu64 " bytes of disks lost%s",
+			 d->archive, d->faults, plural(d), d->lost,
+			 likely(d, also, sizeof(also)));
 	else if (d->faults)
 		complain("%s: %" PRIu64
 			 " fault%s in the archive, but all that was extracted is complete",
