@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "libvma/extent-in.h"
+#include "libvma/extent-private.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -10,22 +10,6 @@
 #include "libvma/header.h"
 #include "libvma/text.h"
 #include "libvma/wire.h"
-
-#define EXTENT_DATA	(VMA_EXTENT_CLUSTERS * VMA_CLUSTER_SIZE)
-#define EXTENT_BLOCKS	(EXTENT_DATA / VMA_BLOCK_SIZE)
-
-/* Searched at a time. Together with an extent's data, which may have to be read again: */
-#define SEARCH_STEP	(1u << 20)
-#define AGAIN_ROOM	(VMA_EXTENT_HEADER + EXTENT_DATA + SEARCH_STEP)
-
-/*
- * A shift has what was read of an extent come once more, so a forged archive of nothing but
- * headers would be read, and summed, thousands of times over. In a real one the bytes that come
- * again are those that the extent would have lost: eight times what is there means that eight
- * ninths of it are gone, throughout. The first few extents may do so whatever came before.
- */
-#define REPEAT_FACTOR	8u
-#define REPEAT_FREE	(8u * EXTENT_DATA)
 
 /* Where the first extent is searched for: writers' headers are no longer than half of it. */
 #define HEADER_SEARCH	(2 * VMA_HEADER_MAX_WRITE)
@@ -52,214 +36,6 @@ void extent_in_destroy(struct extent_in *in)
 	in->again = NULL;
 }
 
-/* ---- faults ----------------------------------------------------------- */
-
-void extent_in_fault(struct extent_in *in, const struct vma_fault *f)
-{
-	in->faults++;
-	in->tolerance->fault(in->tolerance->ctx, f);
-}
-
-/* Bytes of the stream, from begin to where it is now, of which nothing more is known. */
-static void unusable(struct extent_in *in, uint64_t begin, const struct vma_error *what)
-{
-	struct vma_fault f = { .begin = begin, .end = in->position, .what = *what };
-
-	extent_in_fault(in, &f);
-}
-
-struct vma_fault extent_in_loss(const struct extent_in *in)
-{
-	return (struct vma_fault){
-		.begin = in->position,
-		.end = in->position,
-		.stored = in->loss.begin || in->loss.end != UINT64_MAX,
-		.stored_begin = in->loss.begin,
-		.stored_end = in->loss.end,
-		.harmless = !in->loss.bytes,
-		.what = in->loss.what,
-	};
-}
-
-/* Goes over the loss, which is told. */
-static void take_loss(struct extent_in *in)
-{
-	struct vma_fault f = extent_in_loss(in);
-
-	in->lost = false;
-	in->doubt = in->doubt || in->loss.unproven;
-	/* A decoder may take what it likes for a size. */
-	if (in->loss.bytes != VMA_LOSS_UNKNOWN && in->loss.bytes <= INT64_MAX - in->position) {
-		in->position += in->loss.bytes;
-		f.end = in->position;
-	}
-	extent_in_fault(in, &f);
-}
-
-/* ---- bytes ------------------------------------------------------------ */
-
-/* From the stream itself. Fewer than len at the end, and where something is lost (in->lost). */
-static ssize_t pull(struct extent_in *in, uint8_t *buf, size_t len, struct vma_error *err)
-{
-	vma_loss_fn loss = in->tolerance ? in->tolerance->loss : NULL;
-	size_t done = 0;
-
-	while (done < len && !in->lost) {
-		ssize_t got = in->read(in->ctx, buf + done, len - done, err);
-
-		if (got < 0)
-			return got;
-		done += got;
-		if (done == len || !loss || !loss(in->ctx, &in->loss))
-			break;
-		in->lost = true;
-		/* Nothing is missing: what it says is told, and that is all. */
-		if (!in->loss.bytes)
-			take_loss(in);
-	}
-	return done;
-}
-
-ssize_t extent_in_read(void *ctx, void *buf, size_t len, struct vma_error *err)
-{
-	struct extent_in *in = ctx;
-	size_t n = in->again_len < len ? in->again_len : len;
-	ssize_t got = 0;
-
-	if (n) {
-		memcpy(buf, in->again + in->again_at, n);
-		in->again_at += n;
-		in->again_len -= n;
-	}
-	if (n < len) {
-		got = pull(in, (uint8_t *)buf + n, len - n, err);
-		if (got < 0)
-			return got;
-	}
-	in->position += n + got;
-	return n + got;
-}
-
-uint64_t extent_in_proven(const struct extent_in *in)
-{
-	uint64_t read = in->position + in->again_len, unproven = 0;
-
-	if (in->lost)
-		unproven = in->loss.unproven;
-	else if (in->tolerance->unproven)
-		unproven = in->tolerance->unproven(in->ctx);
-	return unproven < read ? read - unproven : 0;
-}
-
-/* As many bytes as there are, up to want, to look at before they are read. */
-static ssize_t peek(struct extent_in *in, size_t want, struct vma_error *err)
-{
-	ssize_t got;
-
-	if (in->again_len >= want)
-		return in->again_len;
-	if (in->again_at) {
-		memmove(in->again, in->again + in->again_at, in->again_len);
-		in->again_at = 0;
-	}
-	got = pull(in, in->again + in->again_len, want - in->again_len, err);
-	if (got < 0)
-		return got;
-	in->again_len += got;
-	return in->again_len;
-}
-
-static void skip(struct extent_in *in, size_t len)
-{
-	in->again_at += len;
-	in->again_len -= len;
-	in->position += len;
-}
-
-/*
- * These were read just now, and are to come again. There is room: see AGAIN_ROOM. Mostly it is
- * where they came from.
- */
-static void unread(struct extent_in *in, const uint8_t *p, size_t len)
-{
-	if (in->again_at < len) {
-		memmove(in->again + len, in->again + in->again_at, in->again_len);
-		in->again_at = len;
-	}
-	in->again_at -= len;
-	memcpy(in->again + in->again_at, p, len);
-	in->again_len += len;
-	in->position -= len;
-}
-
-/* ---- searching -------------------------------------------------------- */
-
-/* Of 512 bytes, which stay as they are. */
-static bool is_extent(const struct extent_in *in, const uint8_t *p, struct vma_error *why)
-{
-	uint8_t copy[VMA_EXTENT_HEADER];
-	unsigned int blocks;
-
-	memcpy(copy, p, sizeof(copy));
-	return vma_extent_check(in->header, copy, in->position, &blocks, why) == 0;
-}
-
-/* Where the first extent among these bytes begins; len if none does. */
-static size_t find_extent(const struct extent_in *in, const uint8_t *p, size_t len)
-{
-	size_t at = 0;
-
-	while (len - at >= VMA_EXTENT_HEADER) {
-		const uint8_t *found = memmem(p + at, len - at, WIRE_EXTENT_MAGIC,
-					      WIRE_MAGIC_SIZE);
-
-		if (!found || len - (found - p) < VMA_EXTENT_HEADER)
-			break;
-		if (memcmp(found + WIRE_E_UUID, in->header->uuid, WIRE_UUID_SIZE) == 0 &&
-		    is_extent(in, found, NULL))
-			return found - p;
-		at = found - p + 1;
-	}
-	return len;
-}
-
-/*
- * What comes next is no extent, for that reason: goes on to the next one, the end, or the
- * next loss. Any byte may be its first: bytes before it may have been lost unnoticed.
- */
-static int search(struct extent_in *in, const struct vma_error *why, struct vma_error *err)
-{
-	uint64_t begin = in->position;
-	ssize_t have;
-
-	/*
-	 * First in what is here already: to fill that up moves all of it, which is too much for
-	 * a few bytes between each extent and the next.
-	 */
-	have = in->again_len;
-	for (;;) {
-		size_t found;
-
-		found = find_extent(in, in->again + in->again_at, have);
-		if (found < (size_t)have) {
-			skip(in, found);
-			break;
-		}
-		/* One may begin in what is left. */
-		if (have >= (ssize_t)VMA_EXTENT_HEADER)
-			skip(in, have - (VMA_EXTENT_HEADER - 1));
-		have = peek(in, SEARCH_STEP, err);
-		if (have < 0)
-			return have;
-		if (have < (ssize_t)VMA_EXTENT_HEADER) {
-			skip(in, have);
-			break;
-		}
-	}
-	unusable(in, begin, why);
-	return 0;
-}
-
 /* ---- the header before them ------------------------------------------- */
 
 /* Of so many bytes, which stay as they are. */
@@ -283,7 +59,7 @@ static int first_extent(struct extent_in *in, size_t have, uint32_t *at, struct 
 	in->header = vma_header_new(p + WIRE_H_UUID, 0);
 	if (!in->header)
 		return vma_fail(err, -ENOMEM, "out of memory");
-	found = find_extent(in, p + VMA_HEADER_MIN, len);
+	found = extent_in_find(in, p + VMA_HEADER_MIN, len);
 	vma_header_free(in->header);
 	in->header = NULL;
 	*at = found && found < len ? VMA_HEADER_MIN + found : 0;
@@ -292,7 +68,7 @@ static int first_extent(struct extent_in *in, size_t have, uint32_t *at, struct 
 
 int extent_in_mend_header(struct extent_in *in, uint32_t *said, struct vma_error *err)
 {
-	ssize_t have = peek(in, VMA_HEADER_MIN, err);
+	ssize_t have = extent_in_peek(in, VMA_HEADER_MIN, err);
 	bool wrong, mended;
 	uint32_t size, at;
 	uint8_t *p;
@@ -308,14 +84,14 @@ int extent_in_mend_header(struct extent_in *in, uint32_t *said, struct vma_error
 	size = wire_get_be32(p + WIRE_H_HEADER_SIZE);
 	wrong = size <= VMA_HEADER_MIN || size > VMA_HEADER_MAX;
 	if (!wrong && size <= AGAIN_ROOM) {
-		have = peek(in, size, err);
+		have = extent_in_peek(in, size, err);
 		if (have < 0)
 			return have;
 		if (have >= size && header_right(in->again + in->again_at, size))
 			return 0;
 		wrong = true;
 	}
-	have = peek(in, HEADER_SEARCH, err);
+	have = extent_in_peek(in, HEADER_SEARCH, err);
 	if (have < 0)
 		return have;
 	ret = first_extent(in, have, &at, err);
@@ -333,22 +109,6 @@ int extent_in_mend_header(struct extent_in *in, uint32_t *said, struct vma_error
 }
 
 /* ---- an extent -------------------------------------------------------- */
-
-/* Which blocks of the extent's data are not there. */
-struct gaps {
-	bool any;
-	size_t behind;		/* what was lost last ends there */
-	bool ended;		/* the stream ended after so many bytes of data */
-	size_t end;
-	bool blocks[EXTENT_BLOCKS];
-};
-
-static void gap(struct gaps *g, size_t begin, size_t end)
-{
-	for (size_t i = begin / VMA_BLOCK_SIZE; i * VMA_BLOCK_SIZE < end; i++)
-		g->blocks[i] = true;
-	g->any = g->any || begin < end;
-}
 
 /* With tolerance: gaps are filled with zeroes. */
 static int read_data(struct extent_in *in, size_t size, struct gaps *gaps, struct vma_error *err)
@@ -369,7 +129,7 @@ static int read_data(struct extent_in *in, size_t size, struct gaps *gaps, struc
 			if (in->loss.bytes < missing)
 				missing = in->loss.bytes;
 			in->unproven = in->unproven || in->loss.unproven;
-			take_loss(in);
+			extent_in_take_loss(in);
 			gaps->behind = done + missing;
 		} else {
 			in->why = "the archive ends before it";
@@ -377,65 +137,8 @@ static int read_data(struct extent_in *in, size_t size, struct gaps *gaps, struc
 			gaps->end = done;
 		}
 		memset(in->data + done, 0, missing);
-		gap(gaps, done, done + missing);
+		gaps_add(gaps, done, done + missing);
 		done += missing;
-	}
-	return 0;
-}
-
-/* Where the first one begins; behind all data if there is none. */
-static size_t first_gap(const struct gaps *g)
-{
-	size_t i = 0;
-
-	while (i < EXTENT_BLOCKS && !g->blocks[i])
-		i++;
-	return i * VMA_BLOCK_SIZE;
-}
-
-/*
- * Bytes that are gone without a trace, as from a disk that was copied around its bad
- * sectors, shift what follows: then the next extent is among what seemed to be this one's data.
- */
-static int check_shift(struct extent_in *in, size_t size, bool summed, struct gaps *gaps,
-		       struct vma_error *err)
-{
-	size_t found, gap_at, whole = size;
-	ssize_t have;
-
-	if (gaps->ended) {
-		size = gaps->end;
-	} else {
-		have = peek(in, VMA_EXTENT_HEADER, err);
-		if (have < 0)
-			return have;
-		/* What follows is in its place. */
-		if ((!have && !in->lost) ||
-		    (have >= (ssize_t)VMA_EXTENT_HEADER &&
-		     is_extent(in, in->again + in->again_at, NULL)))
-			return 0;
-	}
-	found = gaps->behind < size ? gaps->behind : size;
-	found += find_extent(in, in->data + found, size - found);
-	gap_at = first_gap(gaps);
-	if (found < size) {
-		in->why = "bytes within it are gone";
-		/* Else what it says is its data is taken to be so, if lost. */
-		if (in->repeated + (size - found) <= REPEAT_FREE + REPEAT_FACTOR * in->position) {
-			in->repeated += size - found;
-			unread(in, in->data + found, size - found);
-		}
-	}
-	/*
-	 * The size of a loss comes from what is damaged, and here it is wrong: what came behind it
-	 * is shifted. Sums show that themselves.
-	 */
-	if (gap_at + VMA_BLOCK_SIZE <= size) {
-		if (!summed || found < size)
-			gap(gaps, gap_at, whole);
-	} else if (found < size) {
-		/* From where on it is shifted is not known. */
-		gap(gaps, 0, size);
 	}
 	return 0;
 }
@@ -500,7 +203,7 @@ static int take_extent(struct extent_in *in, unsigned int blocks, struct vma_err
 	check = data_sum_check(in->extent, in->data);
 	in->proven = check.there && check.right;
 	if (in->tolerance && !check.right) {
-		ret = check_shift(in, size, check.there, &gaps, err);
+		ret = extent_in_check_shift(in, size, check.there, &gaps, err);
 		if (ret)
 			return ret;
 	}
@@ -549,8 +252,8 @@ int extent_in_next(struct extent_in *in, struct vma_error *err)
 				return take_extent(in, blocks, err);
 			if (!in->tolerance)
 				return vma_fail(err, ret, "%s", why.text);
-			unread(in, copy, sizeof(copy));
-			ret = search(in, &why, err);
+			extent_in_unread(in, copy, sizeof(copy));
+			ret = extent_in_search(in, &why, err);
 			if (ret)
 				return ret;
 		} else {
@@ -558,9 +261,9 @@ int extent_in_next(struct extent_in *in, struct vma_error *err)
 			if (!in->tolerance)
 				return vma_fail(err, ret, "%s", why.text);
 			if (got)
-				unusable(in, in->at, &why);
+				extent_in_unusable(in, in->at, &why);
 			if (in->lost)
-				take_loss(in);
+				extent_in_take_loss(in);
 			else
 				return 0;
 		}
