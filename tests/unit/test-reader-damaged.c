@@ -558,7 +558,7 @@ static void losses_of_a_wrong_size(void **state)
 		uint64_t bytes;
 	} wrong[] = {
 		{ 4096, 4096 + 65536 }, { 4096 + 65536, 4096 }, { 1000, 1000 + 65536 },
-		{ 4096, 8192 }, { 8192, 4096 }, { 0, 4096 }, { 99, 100 },
+		{ 4096, 8192 }, { 8192, 4096 }, { 0, 4096 }, { 99, 100 }, { 100, 99 },
 	};
 	struct built b;
 	size_t at[4];
@@ -590,6 +590,135 @@ static void losses_of_a_wrong_size(void **state)
 	built_free(&b);
 }
 
+/* What was done to the archive, and how many bytes it has then. */
+enum change { GONE, PUT_IN, TWICE };
+
+static void change(struct built *b, enum change what, size_t at, size_t bytes)
+{
+	if (what == GONE) {
+		memmove(b->p + at, b->p + at + bytes, b->len - at - bytes);
+		b->len -= bytes;
+		return;
+	}
+	grow(b, bytes);
+	memmove(b->p + at + bytes, b->p + at, b->len - at - bytes);
+	if (what == TWICE)
+		memcpy(b->p + at, b->p + at - bytes, bytes);
+	else
+		memset(b->p + at, 0xee, bytes);
+}
+
+struct shifted {
+	uint64_t given, wrong, likely;
+};
+
+/* What was given out wrong must be among what is likely. */
+static struct shifted read_shifted(struct built *b)
+{
+	struct told told = { .nr = 0 };
+	struct vma_tolerance t = { .fault = tell, .ctx = &told };
+	struct vma_error err = { "" };
+	uint64_t offset = 0, length;
+	struct shifted s = { 0 };
+	struct vma_reader *r;
+	struct vma_cluster c;
+
+	b->pos = 0;
+	assert_int_equal(vma_reader_open_damaged(&r, built_read, b, &t, &err), 0);
+	while (vma_reader_next(r, &c, &err) > 0) {
+		s.given |= 1ull << c.cluster;
+		for (unsigned int i = 0; i < 4096; i++)
+			if (c.data[i] != c.cluster + 1)
+				s.wrong |= 1ull << c.cluster;
+	}
+	for (; vma_reader_run(r, VMA_CLUSTERS_LIKELY, 1, &offset, &length); offset += length)
+		for (uint64_t i = offset; i < offset + length; i += CLUSTER)
+			s.likely |= 1ull << i / CLUSTER;
+	assert_true(told.nr);
+	assert_int_equal(s.wrong & ~s.likely, 0);
+	vma_reader_free(r);
+	return s;
+}
+
+/* Without sums only where the next extent stands can tell it. */
+static void shifted_data(void **state)
+{
+	static const struct {
+		enum change what;
+		size_t bytes;
+	} changes[] = {
+		{ GONE, 1 }, { GONE, 100 }, { GONE, 511 }, { GONE, 512 }, { GONE, 513 },
+		{ GONE, 4096 }, { GONE, 10000 }, { PUT_IN, 1 }, { PUT_IN, 100 }, { PUT_IN, 511 },
+		{ PUT_IN, 512 }, { PUT_IN, 4096 }, { PUT_IN, 4608 }, { PUT_IN, 10000 },
+		{ TWICE, 512 }, { TWICE, 4096 }, { TWICE, 8192 },
+	};
+	struct shifted s;
+	struct built b;
+	size_t at[4];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+		for (unsigned int e = 0; e < 3; e++) {
+			uint64_t others = UNSUMMED_ALL & ~clusters_from(e, 0);
+
+			build_unsummed(&b, at);
+			change(&b, changes[i].what, at[e] + 512 + 4 * 4096 + 777, changes[i].bytes);
+			s = read_shifted(&b);
+			assert_int_equal(s.given & ~s.likely, others);
+			built_free(&b);
+		}
+	}
+}
+
+/* A header is gone with bytes on both sides of it: two extents, of which one is not seen. */
+static void shifted_across_a_header(void **state)
+{
+	static const size_t bytes[] = { 513, 1000, 4096, 16384, 40000 };
+	struct shifted s;
+	struct built b;
+	size_t at[4];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bytes) / sizeof(bytes[0]); i++) {
+		build_unsummed(&b, at);
+		change(&b, GONE, at[1] - bytes[i] / 2, bytes[i]);
+		s = read_shifted(&b);
+		assert_int_equal(s.given & ~s.likely, clusters_from(2, 0));
+		built_free(&b);
+	}
+}
+
+/* That a header is damaged says nothing of the data before it, if it can be seen there. */
+static void before_a_damaged_header(void **state)
+{
+	struct shifted s;
+	struct built b;
+	size_t at[4];
+
+	(void)state;
+	build_unsummed(&b, at);
+	for (unsigned int byte = 0; byte < 512; byte += 7) {
+		b.p[at[1] + byte] ^= 0x80;
+		s = read_shifted(&b);
+		assert_int_equal(s.given, UNSUMMED_ALL & ~clusters_from(1, 0));
+		assert_int_equal(s.likely, 0);
+		b.p[at[1] + byte] ^= 0x80;
+	}
+	/* Nothing of it is left: bytes may be gone before it as well. */
+	memset(b.p + at[1], 0, 512);
+	s = read_shifted(&b);
+	assert_int_equal(s.given, UNSUMMED_ALL & ~clusters_from(1, 0));
+	assert_int_equal(s.likely, clusters_from(0, 0));
+	built_free(&b);
+	/* Cut off: the last one's data may be what is missing, or other bytes are. */
+	build_unsummed(&b, at);
+	b.len -= 5000;
+	s = read_shifted(&b);
+	assert_int_equal(s.likely, clusters_from(2, 0) & ~clusters_from(2, PER_EXTENT - 2));
+	assert_int_equal(s.given, UNSUMMED_ALL & ~clusters_from(2, PER_EXTENT - 2));
+	built_free(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -606,6 +735,9 @@ int main(void)
 		cmocka_unit_test(the_size_of_the_header),
 		cmocka_unit_test(losses_of_the_stream),
 		cmocka_unit_test(losses_of_a_wrong_size),
+		cmocka_unit_test(shifted_data),
+		cmocka_unit_test(shifted_across_a_header),
+		cmocka_unit_test(before_a_damaged_header),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

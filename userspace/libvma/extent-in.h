@@ -39,7 +39,7 @@ struct extent_in {
 	uint64_t likely;		/* of these, whose own sums are right */
 	const char *why;		/* something is; NULL: nothing */
 	bool proven;			/* its sum is right */
-	bool unproven;			/* a loss within it said so of what came before */
+	bool unproven;			/* without a sum it may be wrong; is given out */
 };
 
 /* The rest is zero. */

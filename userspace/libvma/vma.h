@@ -267,7 +267,8 @@ struct vma_tolerance {
  *
  * Given out is what is proven by its checksum; of an archive or an extent without one, what
  * the stream gave without a loss; and clusters that are zero, which the extent's header says.
- * What a loss then says is unproven was given out: it is in VMA_CLUSTERS_LIKELY at the end.
+ * What a loss then says is unproven was given out: it is in VMA_CLUSTERS_LIKELY at the end, as is
+ * an extent without a sum of which what follows does not tell whether bytes of it are gone.
  */
 int vma_reader_open_damaged(struct vma_reader **r, vma_read_fn read, void *ctx,
 			    const struct vma_tolerance *t, struct vma_error *err);
