@@ -272,6 +272,47 @@ static void behind_a_stream(void **state)
 	free(p);
 }
 
+/* The end of all blocks of lzop is a block of size 0, as zeroes anywhere may be, and one bit. */
+static void lzo_zeroes(void **state)
+{
+	enum { BLOCK = 256 << 10, BLOCKS = 12 };
+	static const uint8_t size[] = { 0, 4, 0, 0 };
+	size_t len = BLOCKS * BLOCK;
+	uint8_t *p = sample(len);
+	struct memory whole = one_piece(CODEC_LZO, p, len);
+	unsigned int found = 0;
+
+	(void)state;
+	for (size_t at = 0; at + 5000 < whole.len; at++) {
+		if (memcmp(whole.p + at, size, sizeof(size)) != 0)
+			continue;
+		for (unsigned int what = 0; what < 3; what++) {
+			struct memory m = memory_of(whole.p, whole.len), out;
+			size_t before = (size_t)found * BLOCK;
+			unsigned int losses;
+
+			if (what)
+				memset(m.p + at - (what == 2 && found ? 100 : 0), 0, 4096);
+			else
+				m.p[at + 1] ^= 4;
+			out = salvage(&m, &losses);
+			assert_true(losses);
+			/* With its end, the block before the hole. */
+			before -= what == 2 && found ? BLOCK : 0;
+			assert_in_range(out.len, len - 2 * BLOCK, len - BLOCK);
+			assert_memory_equal(out.p, p, before);
+			assert_memory_equal(out.p + before, p + len - (out.len - before),
+					    out.len - before);
+			free(out.p);
+			free(m.p);
+		}
+		found++;
+	}
+	assert_int_equal(found, BLOCKS);
+	free(whole.p);
+	free(p);
+}
+
 /* Every bit; without its magic number it is taken for an archive that is not compressed. */
 static void every_bit(void **state)
 {
@@ -320,6 +361,7 @@ int main(void)
 		cmocka_unit_test(damaged),
 		cmocka_unit_test(table_of_others),
 		cmocka_unit_test(behind_a_stream),
+		cmocka_unit_test(lzo_zeroes),
 	};
 
 	return cmocka_run_group_tests_name("codec-damage", tests, NULL, NULL);

@@ -250,6 +250,10 @@ static int next_block(struct lzo *l, struct vma_loss *loss, struct vma_error *er
 		return have;
 	p = input_at(l->in);
 	if (have >= 4 && !lzop_be32(p)) {
+		/* A file's end has nothing behind it, or another file. */
+		if (have > 4 && !is(p + 4, have - 4))
+			return find_block(l, begin, "damaged lzo stream: an end, and bytes behind it",
+					  loss, err);
 		input_skip(l->in, 4);
 		l->in_file = false;
 		return 0;
