@@ -3,7 +3,7 @@
 # "cat" and "index": any range of any disk, with an index and without, and no index is
 # believed that is damaged or of another archive.
 . "$(dirname "$0")/lib.sh"
-plan 109
+plan 125
 
 # ranges ARCHIVE ARGUMENT...: both disks, and some ranges of them, are what they must be.
 ranges() {
@@ -146,6 +146,22 @@ vmactl 3 "an archive that is damaged is none the less" cat cut.vma --disk drive-
 head -c 5000 good.vma >cut.vma
 vmactl 3 "with an index, too" cat cut.vma --disk drive-virtio1 --index kept
 vmactl 0 "but replaced" index good.vma
+
+# One byte of a page: of the clusters of a device, which come first, and of the extents.
+directory=$((16#$(od -An -tx1 -j $(($(stat -c %s kept) - 152 + 56)) -N 8 kept | tr -d ' ')))
+for at in 24 $((directory - 4)); do
+	cp kept good.vma.idx
+	printf '\245\245' | dd of=good.vma.idx bs=1 seek=$at conv=notrunc status=none
+	cp good.vma.idx rotten
+	check "byte $at of an index is wrong: it is not used" beside
+	stderr_has "and that is said" "good.vma.idx: not used: damaged index"
+	refuses 1 "nor if it is asked for" "vmactl: rotten: not used: damaged index" \
+		cat good.vma --disk drive-scsi0 --index rotten
+	vmactl 0 "the rest is told" info good.vma
+	stdout_has "and that it is not used" "damaged index"
+	vmactl 0 "it does not fit" index good.vma
+	check "and is replaced" cmp kept good.vma.idx
+done
 echo "my notes on this archive" >good.vma.idx
 refuses 1 "what is no index is not replaced" "is not an index" index good.vma
 check "not touched" grep -q notes good.vma.idx

@@ -336,12 +336,20 @@ static void check_lie(const struct file *f, const struct built *x, bool table, c
 	uint8_t byte = 0xee;
 	struct archive *a;
 	struct file i;
+	int ret;
 
-	a = open_index(f, &y, &i);
-	assert_int_equal(read_one(a, cluster, &byte, &err), -EBADMSG);
+	i = file_of(y.p, y.len);
+	ret = archive_open(&a, f->path, &(struct archive_options){ .index = i.path }, &err);
+	if (!ret) {
+		ret = read_one(a, cluster, &byte, &err);
+		archive_close(a);
+		assert_int_equal(ret, -EBADMSG);
+	}
+	/* What can't be is seen at once. */
+	assert_true(ret == -EBADMSG || ret == -EUCLEAN);
 	assert_int_equal(byte, 0xee);
 	expect(&err, words);
-	archive_close(a);
+	close(i.fd);
 	built_free(&y);
 }
 

@@ -129,10 +129,20 @@ static int read_index(struct archive *a, const char *path, struct vma_error *err
 {
 	struct index_identity id = identity(a);
 	int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	int ret;
 
 	if (fd < 0)
 		return vma_fail(err, -errno, "cannot open the index: %s", strerror(errno));
-	return index_open(&a->index, fd, a->header, &id, err);
+	ret = index_open(&a->index, fd, a->header, &id, err);
+	if (ret)
+		return ret;
+	/* A page found damaged later would fail reads of an archive that may be good. */
+	ret = index_check(a->index, err);
+	if (ret) {
+		index_close(a->index);
+		a->index = NULL;
+	}
+	return ret;
 }
 
 static int find_index(struct archive *a, const char *path, const char *given,

@@ -42,8 +42,8 @@ struct archive;
 
 /*
  * -EBADMSG damaged, -ENODATA incomplete, -EPROTONOSUPPORT, -EFBIG beyond a limit;
- * -EOPNOTSUPP, -ESPIPE not to be entered in the middle; -ESTALE an index was given that
- * is of another archive.
+ * -EOPNOTSUPP, -ESPIPE not to be entered in the middle; an index was given that is damaged
+ * (-EUCLEAN), or of another archive (-ESTALE).
  */
 int archive_open(struct archive **a, const char *path, const struct archive_options *o,
 		 struct vma_error *err);

@@ -150,6 +150,18 @@ static int page_get(struct extent_table *t, uint64_t number, struct page **out,
 	return read_page(t, p, number, err);
 }
 
+int extent_table_check(struct extent_table *t, struct vma_error *err)
+{
+	struct page *p;
+	int ret = 0;
+
+	pthread_mutex_lock(&t->lock);
+	for (uint64_t i = 0; i < t->nr_pages && !ret; i++)
+		ret = page_get(t, i, &p, err);
+	pthread_mutex_unlock(&t->lock);
+	return ret;
+}
+
 int extent_table_find(struct extent_table *t, uint64_t at, struct extent_place *place,
 		      struct vma_error *err)
 {

@@ -28,6 +28,9 @@ int extent_table_open(struct extent_table **t, const struct extent_table_at *whe
 		      struct vma_error *err);
 void extent_table_close(struct extent_table *t);
 
+/* Reads all pages. */
+int extent_table_check(struct extent_table *t, struct vma_error *err);
+
 struct extent_place {
 	uint64_t number;		/* from 0 */
 	uint64_t at;			/* of its header, in the stream */

@@ -9,7 +9,7 @@
 
 int index_damaged(const char *what, struct vma_error *err)
 {
-	return vma_fail(err, -EBADMSG, "damaged index: %s", what);
+	return vma_fail(err, -EUCLEAN, "damaged index: %s", what);
 }
 
 bool index_place_ok(uint64_t place, uint64_t end)
@@ -27,6 +27,8 @@ int index_page_read(int fd, ZSTD_DCtx *zstd, uint64_t place, void *to, size_t le
 	int ret;
 
 	ret = file_read(fd, place >> 16, packed, size, err);
+	if (ret == -EBADMSG)
+		return index_damaged("it is shorter than it was", err);
 	if (ret)
 		return ret;
 	got = ZSTD_decompressDCtx(zstd, to, len, packed, size);

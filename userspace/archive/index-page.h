@@ -14,7 +14,7 @@ bool index_place_ok(uint64_t place, uint64_t end);
 int index_page_read(int fd, ZSTD_DCtx *zstd, uint64_t place, void *to, size_t len,
 		    struct vma_error *err);
 
-/* -EBADMSG */
+/* -EUCLEAN: not -EBADMSG, for the archive may be good. */
 int index_damaged(const char *what, struct vma_error *err);
 
 #endif /* ARCHIVE_INDEX_PAGE_H */

@@ -79,7 +79,7 @@ static int check_begin(const uint8_t *begin, struct vma_error *err)
 	uint32_t version = wire_get_be32(begin + IDX_MAGIC_SIZE);
 
 	if (memcmp(begin, IDX_MAGIC, IDX_MAGIC_SIZE) != 0)
-		return vma_fail(err, -EBADMSG, "not an index: wrong magic number");
+		return vma_fail(err, -EUCLEAN, "not an index: wrong magic number");
 	if (version != IDX_VERSION)
 		return vma_fail(err, -EPROTONOSUPPORT, "index version %" PRIu32
 				" is not supported, only version %u is; \"vmactl index\" replaces it",
@@ -347,6 +347,23 @@ static int page_get(struct index *x, unsigned int dev_id, uint64_t number, uint6
 	if (ret)
 		p->dev_id = 0;
 	return ret;
+}
+
+int index_check(struct index *x, struct vma_error *err)
+{
+	struct page *p;
+	int ret = 0;
+
+	pthread_mutex_lock(&x->lock);
+	for (unsigned int id = 1; id <= VMA_MAX_DEVICES; id++) {
+		const struct index_device *d = &x->devices[id];
+
+		for (uint64_t i = 0; i < d->nr_pages && !ret; i++)
+			if (place_of(d, i))
+				ret = page_get(x, id, i, place_of(d, i), &p, err);
+	}
+	pthread_mutex_unlock(&x->lock);
+	return ret ? ret : extent_table_check(x->table, err);
 }
 
 int index_lookup(struct index *x, unsigned int dev_id, uint64_t cluster,

@@ -4,7 +4,7 @@
  *
  * Held against the archive's header and sizes when it is opened; an index of another
  * archive, or a damaged one, is refused. Its pages are read when they are needed, and
- * checked then. For any number of threads.
+ * checked then, or all at once before. For any number of threads.
  */
 #ifndef ARCHIVE_INDEX_H
 #define ARCHIVE_INDEX_H
@@ -26,12 +26,15 @@ struct index_entry {
 };
 
 /*
- * Takes fd, also if it fails. The header outlives the index. -EBADMSG damaged, -ESTALE
+ * Takes fd, also if it fails. The header outlives the index. -EUCLEAN damaged, -ESTALE
  * of another archive, -EPROTONOSUPPORT, -EIO, -ENOMEM.
  */
 int index_open(struct index **x, int fd, const struct vma_header *h,
 	       const struct index_identity *id, struct vma_error *err);
 void index_close(struct index *x);
+
+/* Reads all pages, which opening does not: the index is about 1/100000 of its archive. */
+int index_check(struct index *x, struct vma_error *err);
 
 /* cluster is one of the device's. */
 int index_lookup(struct index *x, unsigned int dev_id, uint64_t cluster,
