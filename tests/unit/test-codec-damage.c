@@ -272,6 +272,35 @@ static void behind_a_stream(void **state)
 	free(p);
 }
 
+/* A frame's header says that it has no content: that is not how much is lost. */
+static void no_content(void **state)
+{
+	uint8_t *p = sample(200);
+	struct memory m = one_frame(p, 200), out;
+	struct vma_error err = { "" };
+	struct vma_loss loss;
+	struct decoder *d;
+	uint8_t byte;
+	ssize_t ret;
+
+	(void)state;
+	assert_int_equal(m.p[5], 200);
+	m.p[5] = 0;
+	out = decode(&m, CODEC_ZSTD, &ret, &err);
+	assert_int_equal(ret, -EBADMSG);
+	assert_null(strstr(err.text, "intact"));
+	m.pos = 0;
+	assert_int_equal(decoder_new(&d, memory_read, &m, &err), 0);
+	decoder_go_on(d);
+	assert_int_equal(decoder_read(d, &byte, 1, &err), 0);
+	assert_int_equal(decoder_loss(d, &loss), 1);
+	assert_true(loss.bytes == VMA_LOSS_UNKNOWN);
+	decoder_free(d);
+	free(out.p);
+	free(m.p);
+	free(p);
+}
+
 /* The end of all blocks of lzop is a block of size 0, as zeroes anywhere may be, and one bit. */
 static void lzo_zeroes(void **state)
 {
@@ -361,6 +390,7 @@ int main(void)
 		cmocka_unit_test(damaged),
 		cmocka_unit_test(table_of_others),
 		cmocka_unit_test(behind_a_stream),
+		cmocka_unit_test(no_content),
 		cmocka_unit_test(lzo_zeroes),
 	};
 

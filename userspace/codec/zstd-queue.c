@@ -67,11 +67,17 @@ static int decompress_frame(void *ctx, unsigned int worker, unsigned int job,
 				     "damaged: a zstd frame differs from its seal");
 	if (f->damage == -ENOMEM)
 		return vma_fail(err, -ENOMEM, "out of memory");
+	if (!f->damage)
+		return 0;
 	/* Without the frame's checksum nothing says that the content is what it was. */
-	if (f->damage && !ZSTD_isError(n) && n == f->out_len && f->checksum)
+	if (!ZSTD_isError(n) && n == f->out_len && f->checksum) {
 		f->loss.bytes = 0;
-	else if (f->damage)
-		f->out_len = 0;
+		return 0;
+	}
+	/* 0 would say that nothing is lost, and is the damage itself. */
+	if (!f->loss.bytes)
+		f->loss.bytes = VMA_LOSS_UNKNOWN;
+	f->out_len = 0;
 	return 0;
 }
 
