@@ -272,6 +272,36 @@ static void behind_a_stream(void **state)
 	free(p);
 }
 
+/* Zeroes may follow the last member. Behind others they are damage, and end there. */
+static void zeroed_members(void **state)
+{
+	enum { MEMBERS = 6, BAD = 2 };
+	size_t len = 100000;
+	uint8_t *p = sample(len);
+	struct memory member = one_member(p, len);
+	size_t zeroed[] = { 1, 512, member.len - 1, member.len, member.len + 1 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(zeroed) / sizeof(zeroed[0]); i++) {
+		size_t left = MEMBERS - 1 - (zeroed[i] > member.len);
+		struct memory m = { .fail_read_at = -1 }, out;
+		unsigned int losses;
+
+		for (int k = 0; k < MEMBERS; k++)
+			append(&m, member.p, member.len);
+		memset(m.p + BAD * member.len, 0, zeroed[i]);
+		out = salvage(&m, &losses);
+		assert_in_range(losses, 1, 2);
+		assert_int_equal(out.len, left * len);
+		for (size_t k = 0; k < left; k++)
+			assert_memory_equal(out.p + k * len, p, len);
+		free(out.p);
+		free(m.p);
+	}
+	free(member.p);
+	free(p);
+}
+
 /* A frame's header says that it has no content: that is not how much is lost. */
 static void no_content(void **state)
 {
@@ -390,6 +420,7 @@ int main(void)
 		cmocka_unit_test(damaged),
 		cmocka_unit_test(table_of_others),
 		cmocka_unit_test(behind_a_stream),
+		cmocka_unit_test(zeroed_members),
 		cmocka_unit_test(no_content),
 		cmocka_unit_test(lzo_zeroes),
 	};

@@ -35,7 +35,6 @@ struct gzip {
 	uint64_t begin;			/* of this member */
 	uint64_t unproven;		/* bytes given out of one that is not read to its end */
 	bool any;			/* a member was read */
-	bool padding;			/* zeroes were seen: nothing else may follow */
 	bool sealed, closed;		/* the file has seals; and its last one was seen */
 	bool lossy;			/* pieces can't be counted any more */
 	bool ended;
@@ -331,13 +330,14 @@ static int at_end(struct gzip *g, struct vma_loss *loss)
 static int next(struct gzip *g, struct vma_loss *loss, struct vma_error *err)
 {
 	ssize_t have = input_peek(g->in, 2, err);
-	uint64_t begin;
+	uint64_t begin, zeroes = g->in->skipped;
+	bool padding = false;		/* nothing else may follow */
 	int ret;
 
 	if (have < 0)
 		return have;
 	while (have > 0 && g->any && (!g->sealed || g->closed) && !*input_at(g->in)) {
-		g->padding = true;
+		padding = true;
 		input_skip(g->in, 1);
 		have = input_peek(g->in, 2, err);
 		if (have < 0)
@@ -346,13 +346,14 @@ static int next(struct gzip *g, struct vma_loss *loss, struct vma_error *err)
 	if (!have)
 		return at_end(g, loss);
 	begin = g->in->skipped;
-	if (have == 1 && *input_at(g->in) == 0x1f && !g->padding)
+	if (have == 1 && *input_at(g->in) == 0x1f && !padding)
 		return lost_rest(g, begin, VMA_LOSS_UNKNOWN, TRUNCATED, loss, err);
 	if (g->closed)
 		return lost_rest(g, begin, 0, "damaged: bytes behind the end of the gzip file",
 				 loss, err);
-	g->begin = begin;
-	if (g->padding || !is(input_at(g->in), have))
+	/* The zeroes are the damage, and a member behind them is good. */
+	g->begin = padding ? zeroes : begin;
+	if (padding || !is(input_at(g->in), have))
 		return damaged(g, "damaged: what follows a gzip member is not a gzip member", loss,
 			       err);
 	ret = lone_seal(g, loss, err);
