@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # "info" tells the same of an archive however it is stored and read, and tells it right.
 . "$(dirname "$0")/lib.sh"
-plan 37
+plan 47
 
 # told NAME FILTER WANT: what jq makes of the last output.
 told() {
@@ -99,3 +99,29 @@ vmactl 3 "verify finds it" verify data.vma
 vmactl 3 "nor is it given out" cat data.vma --disk d
 stderr_has "but named" "disk d, offset 0"
 vmactl 2 "no archive" info
+
+# A FIFO is opened once. A writer whose reader closes it and comes back may have been killed.
+cat >opens.py <<'END'
+# opens.py FIFO COMMAND...: runs it, and prints how often the FIFO was closed by a reader.
+import ctypes, os, subprocess, sys
+IN_OPEN, IN_CLOSE_NOWRITE = 0x20, 0x10
+libc = ctypes.CDLL(None)
+fd = libc.inotify_init()
+libc.inotify_add_watch(fd, sys.argv[1].encode(), IN_OPEN | IN_CLOSE_NOWRITE)
+subprocess.run(sys.argv[2:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
+events = os.read(fd, 1 << 16)
+print(sum(int.from_bytes(events[i + 4:i + 8], "little") & IN_CLOSE_NOWRITE != 0
+          for i in range(0, len(events), 16)))
+END
+mkfifo fifo
+for i in 1 2 3; do
+	cat good.vma >fifo &
+	vmactl 0 "from a FIFO ($i)" info --json fifo
+	result=0
+	wait $! || result=1
+	point "$result" "and its writer is not killed ($i)"
+	told "the same ($i)" "$common" "$(cat same)"
+done
+cat good.vma >fifo &
+check "it is opened once" test "$(python3 opens.py fifo "$VMACTL" info fifo)" = 1
+wait $! || true

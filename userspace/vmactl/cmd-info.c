@@ -91,6 +91,18 @@ static int from_stream(struct info *info, bool json, struct vma_error *err)
 	return ret;
 }
 
+/*
+ * Standard input, or a FIFO: what has no places is opened once, and not to find that out. Its
+ * writer would lose its reader.
+ */
+static bool has_no_places(const char *path)
+{
+	struct stat st;
+
+	return strcmp(path, "-") == 0 ||
+	       (stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode));
+}
+
 static int run(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -111,7 +123,7 @@ static int run(int argc, char **argv)
 	if (argc - optind != 1)
 		return usage_error(&cmd_info, "give exactly one archive");
 	info.path = argv[optind];
-	ret = strcmp(info.path, "-") == 0 ? -ESPIPE : from_index(&info, json, &err);
+	ret = has_no_places(info.path) ? -ESPIPE : from_index(&info, json, &err);
 	/* -EFBIG: frames or an order that only matter to who looks things up. */
 	if (ret == -EOPNOTSUPP || ret == -ESPIPE || ret == -EFBIG)
 		ret = from_stream(&info, json, &err);
