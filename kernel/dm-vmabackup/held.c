@@ -45,11 +45,21 @@ int vmab_held_init_session(struct vmab_session *session)
 	hash_init(session->by_chunk);
 	session->leave_wq = alloc_workqueue("vmabackup_leave",
 					    WQ_MEM_RECLAIM | WQ_UNBOUND | WQ_HIGHPRI, 0);
-	return session->leave_wq ? 0 : -ENOMEM;
+	if (!session->leave_wq)
+		return -ENOMEM;
+	/* Workers that are held back, three for each disk, may not be all that there can be. */
+	session->throttled_wq = alloc_workqueue("vmabackup_throttled",
+						WQ_MEM_RECLAIM | WQ_UNBOUND | WQ_HIGHPRI, 0);
+	if (!session->throttled_wq) {
+		destroy_workqueue(session->leave_wq);
+		return -ENOMEM;
+	}
+	return 0;
 }
 
 void vmab_held_exit_session(struct vmab_session *session)
 {
+	destroy_workqueue(session->throttled_wq);
 	destroy_workqueue(session->leave_wq);
 }
 
@@ -254,14 +264,25 @@ static enum vmab_exit exit_of(struct vmab_held *held)
 	return VMAB_EXIT_WRITEBACK;
 }
 
+static struct workqueue_struct *exit_wq(const struct vmab_session *session, enum vmab_exit exit)
+{
+	switch (exit) {
+	case VMAB_EXIT_ENDS:
+		return deadline_wq;
+	case VMAB_EXIT_WRITES:
+		return session->leave_wq;
+	default:
+		return session->throttled_wq;
+	}
+}
+
 static void queue_exit(struct vmab_held *held)
 {
 	struct vmab_member *member = held->member;
 	enum vmab_exit exit = exit_of(held);
 
 	list_add_tail(&held->wait, &member->leaving[exit].bios);
-	queue_work(exit == VMAB_EXIT_ENDS ? deadline_wq : member->session->leave_wq,
-		   &member->leaving[exit].work);
+	queue_work(exit_wq(member->session, exit), &member->leaving[exit].work);
 }
 
 static void take_out(struct vmab_held *held, enum vmab_way_out way_out)

@@ -452,6 +452,7 @@ struct vmab_session {
 	struct workqueue_struct *read_wq;
 	struct workqueue_struct *fleece_wq;
 	struct workqueue_struct *leave_wq;
+	struct workqueue_struct *throttled_wq;	/* bios that the kernel holds back */
 	wait_queue_head_t reader;
 	wait_queue_head_t quiet;	/* inflight became 0 */
 };
