@@ -289,6 +289,42 @@ static void test_break_under_reap(const struct bed *bed)
 	close(fd);
 }
 
+static void *poller_thread(void *arg)
+{
+	struct pollfd *p = arg;
+
+	/* Who sees nothing in this time was not woken. */
+	p->revents = 0;
+	if (poll(p, 1, (int)(RELEASE_US / 1000)) < 0)
+		bail("poll");
+	return NULL;
+}
+
+/* Everything is forgotten before ARM, under a poll that waits: nothing else would wake it. */
+static void test_arm_under_poll(const struct bed *bed)
+{
+	int fd = bed_session(bed, 4, 0, false, NULL);
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	struct vmabackup_completion c;
+	pthread_t thread;
+	uint64_t begin;
+	uint32_t n = 1;
+
+	for (uint32_t i = 0; i < bed->nr; i++)
+		if (vb_forget(fd, i, 0, bed->disk[i].nr_chunks, NULL))
+			bail("FORGET");
+	if (pthread_create(&thread, NULL, poller_thread, &p))
+		bail("pthread_create");
+	usleep(HELD_US);
+	begin = now_us();
+	is(bed_arm(bed, fd), 0, "a session of which all is forgotten is armed");
+	pthread_join(thread, NULL);
+	ok(p.revents == POLLIN && now_us() - begin < RELEASE_US / 2, "who polls is woken by it");
+	is(vb_reap(fd, NULL, 0, &c, 1, 0, &n, NULL), 0, "REAP");
+	ok(!n, "says that there is nothing left");
+	close(fd);
+}
+
 /* Sessions that are made and dropped in every state, many times. */
 static void test_churn(const struct bed *bed)
 {
@@ -322,5 +358,6 @@ void test_life(const struct bed *bed)
 	test_suspend(bed);
 	test_close_under_reap(bed);
 	test_break_under_reap(bed);
+	test_arm_under_poll(bed);
 	test_churn(bed);
 }

@@ -16,12 +16,15 @@
 
 #define POLL_MS		50
 #define NO_RESERVE	(~0u)	/* none was asked for */
+#define MAX_FETCH_AT	8
 
 struct serve {
 	uint32_t slots, reserve, batch;
 	uint64_t fetch, delay_us, forget, forget_armed;
 	bool ignore_stdin, until_broken, no_fetch, empty_first;
-	const char *ready_file, *go_file, *hurry_file;
+	const char *ready_file, *go_file, *hurry_file, *arm_file;
+	uint64_t fetch_at[MAX_FETCH_AT];
+	unsigned int nr_fetch_at;
 	struct vmabackup_setup_slots setup;
 	const char *out[MAX_BED_DISKS];
 	unsigned int nr_out;
@@ -60,7 +63,8 @@ static void parse(int argc, char **argv, struct serve *s)
 		{ "timeout-ms", 1, NULL, 'T' }, { "drop-discards", 0, NULL, 'D' },
 		{ "forget", 1, NULL, 'F' }, { "no-fetch", 0, NULL, 'N' },
 		{ "empty-first", 0, NULL, 'e' }, { "forget-armed", 1, NULL, 'A' },
-		{ "hurry-file", 1, NULL, 'h' },
+		{ "hurry-file", 1, NULL, 'h' }, { "fetch-at", 1, NULL, 'a' },
+		{ "arm-file", 1, NULL, 'm' },
 		{ NULL, 0, NULL, 0 }
 	};
 	int c, i = 0;
@@ -75,6 +79,11 @@ static void parse(int argc, char **argv, struct serve *s)
 		case 'y': s->ready_file = optarg; break;
 		case 'g': s->go_file = optarg; break;
 		case 'h': s->hurry_file = optarg; break;
+		case 'm': s->arm_file = optarg; break;
+		case 'a':
+			if (s->nr_fetch_at < MAX_FETCH_AT)
+				s->fetch_at[s->nr_fetch_at++] = number("fetch-at", optarg);
+			break;
 		case 'T': s->setup.cbw_timeout_ms = (uint32_t)number("timeout-ms", optarg); break;
 		case 'D': s->setup.flags |= VMABACKUP_SETUP_DROP_DISCARDS; break;
 		case 'P':
@@ -154,6 +163,13 @@ static void touch(const char *path)
 	close(fd);
 }
 
+/* Or for a signal. */
+static void wait_for_file(const char *path)
+{
+	while (access(path, F_OK) && !stop)
+		usleep(POLL_MS * 1000);
+}
+
 static void catch_signals(void)
 {
 	struct sigaction sa = { .sa_handler = on_signal };
@@ -205,6 +221,15 @@ int hold_main(int argc, char **argv)
 	forget_first(fd, s.forget);
 	if (s.empty_first)
 		empty = empty_window(&bed);
+	if (s.arm_file) {
+		touch(s.ready_file);
+		s.ready_file = NULL;
+		wait_for_file(s.arm_file);
+		if (stop) {
+			close(fd);
+			return 0;
+		}
+	}
 	begin = now_ns();
 	r = bed_arm(&bed, fd);
 	end = now_ns();
@@ -295,9 +320,14 @@ int drain_main(int argc, char **argv)
 	if (r)
 		bail("arming: %s", strerror(-r));
 	touch(s.ready_file);
-	while (s.go_file && access(s.go_file, F_OK) && !stop)
-		usleep(POLL_MS * 1000);
+	if (s.go_file)
+		wait_for_file(s.go_file);
 	forget_first(fd, s.forget_armed);
+	for (unsigned int i = 0; i < s.nr_fetch_at; i++) {
+		r = vb_fetch(fd, 0, s.fetch_at[i], 1);
+		if (r)
+			bail("FETCH: %s", strerror(-r));
+	}
 	for (unsigned int i = 0; i < bed.nr && !s.no_fetch; i++) {
 		r = vb_fetch(fd, i, 0, bed.disk[i].nr_chunks);
 		if (r && r != -ESTALE)

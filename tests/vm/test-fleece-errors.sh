@@ -5,7 +5,8 @@
 # needs: disks=2x256M timeout=900
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-fleece.sh"
-plan 46
+. "$BED_TOP/tests/vm/lib-view.sh"
+plan 49
 
 load_target
 d_on_awkward_fleece
@@ -79,6 +80,19 @@ for how in break-snapshot break-guest-write; do
 	check "$name: what was written is there" "$BURST" check $d 2 0 4096 32 $CHUNK
 	check_over "$name"
 done
+
+# --- a view of an instant that the fleece device has lost ---
+behave fleece 0 0
+arm d
+view_of d d-view
+check_eq "view: live" "$(dm_status d-view | cut -d' ' -f4)" live
+behave fleece 0 fail
+"$BURST" write $d 2 0 4096 4 $CHUNK >"$WORK/burst" || true
+wait_for "$SETTLE" field_is d vmabackup broken
+check_eq "view: over when its instant is lost" "$(dm_status d-view | cut -d' ' -f4)" over
+check_status 1 "view: reads fail" dd if=/dev/mapper/d-view of="$WORK/none" bs=4096 count=1
+drop_view d-view
+disarm d
 
 # --- errors that come and go, under load ---
 behave fleece 0 0

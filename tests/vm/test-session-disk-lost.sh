@@ -1,11 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # A disk of a session goes (another table, removed) when it has been copied in
-# full: the session goes on with the others and is complete.
+# full: the session goes on with the others and is complete.  One that goes before the session
+# is armed breaks it, and that is what the status says, whatever an older session broke of.
 # needs: disks=2x256M
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-hold.sh"
-plan 10
+plan 14
 
 TOOLS=$BED_BUILD/tests
 small=4096 large=32768
@@ -59,3 +60,21 @@ finish "by force"
 check "nothing is left of it" bash -c '[ ! -e /dev/mapper/d0 ] || dmsetup remove --retry d0'
 dmsetup create d0 --table "0 $small vmabackup /dev/vda"
 check "the name is free again" state_is d0 idle
+
+# --- before it is armed ---
+hold --timeout-ms 200 --slots 2 /dev/mapper/d1
+for chunk in 1 2 3; do
+	write_chunk /dev/mapper/d1 $chunk
+done
+wait_for 30 state_is d1 broken
+check "broken by a write that waited" reason_is d1 timeout
+release_hold
+wait_for 30 state_is d1 idle
+hold --arm-file "$WORK/never" /dev/mapper/d0 /dev/mapper/d1
+dmsetup reload d0 --table "0 $small linear /dev/vda 0"
+dmsetup resume d0
+check "one of two is replaced before they are armed: the session is broken" state_is d1 broken
+check "and says why" reason_is d1 replaced
+release_hold
+wait_for 30 state_is d1 idle
+check "also when it is over" reason_is d1 replaced

@@ -1,0 +1,50 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Nothing is read that nobody asked for, and nothing is written that nobody wants: chunks that
+# were on their way to a fleece device when FETCH passed come from there, without those between
+# them; and when a session ends, what was not written yet is not written any more.
+# needs: disks=2x256M timeout=600
+. "$BED_TOP/tests/vm/lib.sh"
+. "$BED_TOP/tests/vm/lib-hold.sh"
+. "$BED_TOP/tests/vm/lib-fleece.sh"
+plan 8
+
+# Of each request to the fleece device.
+NS=$((1500000000 * ${BED_SLOWNESS:-1}))
+
+load_target
+piece origin /dev/vda 0 32768
+one_by_one fleece 16 1 completion_nsec=$NS
+disk d /dev/mapper/origin 2 fleece /dev/nullb_fleece
+d=/dev/mapper/d
+
+# --- FETCH ---
+# With so few slots both go to the fleece device, although FETCH has asked for them by then.
+session_start --policy fleece --slots 2 --reserve 0 --no-fetch --fetch-at 10 --fetch-at 200 $d
+burst_start two write $d 1 $((10 * CHUNK)) 4096 2 $((190 * CHUNK))
+wait_for 10 field_is d copying 2
+touch "$WORK/session-go"
+wait_for 10 burst_ended two
+check_eq "two writes" "$(errors two)" "2 0"
+# Long enough for the first chunk that nobody asked for.
+wait_for $((20 * ${BED_SLOWNESS:-1})) field_is d refetched 2
+sleep 1
+check_eq "nothing else was read" "$(field d fetched)" 0
+check_eq "nor are these needed any more" "$(left d)" 254
+kill "$session_pid"
+wait "$session_pid" || true
+wait_for 30 state_is d idle
+
+# --- the end ---
+WRITES=40
+session_start --policy fleece --slots 64 $d
+check "$WRITES writes" "$BURST" write $d 1 0 4096 $WRITES $CHUNK
+before=$(disk_sectors_written /dev/nullb_fleece)
+check "most of their chunks wait for the fleece device" field_above d copying $((WRITES / 2))
+kill -9 "$session_pid"
+wait "$session_pid" || true
+check "the end does not wait for them" wait_for $((5 + 5 * ${BED_SLOWNESS:-1})) state_is d idle
+written=$((($(disk_sectors_written /dev/nullb_fleece) - before) * 512 / CHUNK))
+diag "$written chunks were written after it"
+check "they are not written" test $written -lt $((WRITES / 4))
+check_eq "and the disk holds nothing" "$(field d fleece_used)" 0
