@@ -9,7 +9,6 @@
 . "$BED_TOP/tests/vm/lib-fleece.sh"
 plan 11
 
-use_tracing block/block_bio_complete
 # Discards of a chunk each, and what each request takes: much longer together than starting a
 # program does.
 NUMBER=40
@@ -22,11 +21,27 @@ load_target
 one_by_one origin 16 1 discard=1 completion_nsec=$NS
 disk d /dev/nullb_origin 2 on_cbw_error break-guest-write
 d=/dev/mapper/d
-dev=$(dmsetup info -c --noheadings -o major,minor --separator , d)
+dev=$(dmsetup info -c --noheadings -o major,minor --separator : d)
 # One request of burst's becomes so many, which nothing merges again.
-for queue in /sys/block/nullb_origin/queue "/sys/dev/block/${dev/,/:}/queue"; do
+for queue in /sys/block/nullb_origin/queue "/sys/dev/block/$dev/queue"; do
 	echo $CHUNK >"$queue/discard_max_bytes"
 done
+
+# origin_ended FIELD: I/Os of that kind that the origin has ended; 11 are discards, 4 writes.
+origin_ended() {
+	local stat
+
+	read -ra stat </sys/block/nullb_origin/stat
+	echo "${stat[$1]}"
+}
+
+# The end of a session waits for all that leaves: it is not waited for before this is known.
+# before_the_write FIELD: how many of the others have ended when the write has; or soon after,
+# for one who looks now and then.
+before_the_write() {
+	wait_for 100 burst_ended write
+	origin_ended "$1"
+}
 
 # discards_leave [OPTION...]: a write that finds no slot, behind FORGOTTEN, and NUMBER discards;
 # these leave when all that they wait for is forgotten.
@@ -34,38 +49,28 @@ discards_leave() {
 	rm -f "$WORK/go"
 	hold --slots 2 --reserve 1 --go-file "$WORK/go" --forget-armed $FORGOTTEN "$@" $d
 	"$BURST" write $d 1 $((220 * CHUNK)) 4096 2 $CHUNK >/dev/null
-	echo 0 >$TRACING/trace
-	echo 1 >$TRACING/events/block/block_bio_complete/enable
 	burst_start write write $d 2 $((BEHIND * CHUNK)) 4096
 	burst_start discards discard $d 0 0 $((NUMBER * CHUNK))
 	wait_for 10 held_now d $((NUMBER + 1))
+	before=$(origin_ended 11)
 	touch "$WORK/go"
 	wait_for 10 held_now d 1
 }
 
-# before_the_write: how many of the others had ended when the write did.
-before_the_write() {
-	wait_for 100 burst_ended write
-	[ $# -eq 0 ] || wait_for 100 burst_ended "$1"
-	echo 0 >$TRACING/events/block/block_bio_complete/enable
-	awk -v dev="$dev" -v sector=$((BEHIND * CHUNK / 512)) '
-		$0 !~ "block_bio_complete: " dev " " { next }
-		{ sub(/.*block_bio_complete: [0-9,]* /, "") }
-		/^W/ && $2 == sector { print n + 0; exit }
-		/^[DW]/ { n++ }' $TRACING/trace
-}
-
 discards_leave --timeout-ms 600000
 check "the write waits" held_now d 1
+kill "$hold_pid"
+n=$(($(before_the_write 11) - before))
 release_hold
-n=$(before_the_write discards)
+wait_for 100 burst_ended discards
 check_eq "all has ended well" "$(errors write) $(errors discards)" "1 0 1 0"
 diag "$n of $NUMBER discards had ended when the write did"
 check "a write is not behind the discards" test "$n" -lt $((NUMBER / 2))
 
 # Time for the discards to be on their way, and not for all of them.
 discards_leave --timeout-ms $((NS * NUMBER / 2 / 1000000))
-n=$(before_the_write discards)
+n=$(($(before_the_write 11) - before))
+wait_for 100 burst_ended discards
 check_eq "a write that waited too long fails" "$(errors write)" "1 EIO"
 check_eq "the discards do not" "$(errors discards)" "1 0"
 diag "$n of $NUMBER discards had ended when the write failed"
@@ -90,16 +95,17 @@ writeback() {
 rm -f "$WORK/go"
 hold --slots 2 --reserve 1 --go-file "$WORK/go" --forget-armed $FORGOTTEN --timeout-ms 600000 $d
 "$BURST" write $d 1 $((220 * CHUNK)) 4096 2 $CHUNK >/dev/null
-echo 0 >$TRACING/trace
-echo 1 >$TRACING/events/block/block_bio_complete/enable
 burst_start write write $d 2 $((BEHIND * CHUNK)) 4096
 writeback &
 pages=$!
 wait_for 10 held_now d $((NUMBER + 1))
+before=$(origin_ended 4)
 touch "$WORK/go"
 wait_for 10 held_now d 1
+kill "$hold_pid"
+# Without the one that is waited for.
+n=$(($(before_the_write 4) - before - 1))
 release_hold
-n=$(before_the_write)
 wait $pages
 diag "$n of $NUMBER pages had been written when the write ended"
 check_eq "it has ended well" "$(errors write)" "1 0"
