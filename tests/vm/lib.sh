@@ -212,7 +212,8 @@ wait_for_file() {
 
 # use_tracing [EVENT]: sets TRACING to a tracefs, mounted for as long as this test runs; the
 # event, by its place in there, what was recorded and its memory are gone at the end, however
-# that comes.
+# that comes.  For machines with cpus=1: an event that is turned on patches the kernel's code, and
+# QEMU 7.2, with a thread for each CPU, may go on for ever in what it translated meanwhile.
 TRACING_KB=1408
 use_tracing() {
 	TRACING=/sys/kernel/tracing

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # A read that guests wait for comes in its turn, however many more writes wait for it: who writes
 # bit by bit to one chunk does not lose against who writes at random.
-# needs: disks=2x256M timeout=600
+# needs: disks=2x256M cpus=1 timeout=600
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-hold.sh"
 . "$BED_TOP/tests/vm/lib-fleece.sh"

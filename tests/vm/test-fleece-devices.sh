@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Fleece devices of all shapes: larger, coarser, with and without discard, with a partial chunk
 # at the end.  What went there comes back as it was, and nothing of it stays.
-# needs: disks=2x256M timeout=900
+# needs: disks=2x256M cpus=1 timeout=900
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-fleece.sh"
 plan 62

@@ -3,7 +3,7 @@
 # The tracepoints tell the whole story of a backup: a claim and an end of each copy, with
 # the latency between the two; a release of each held bio, with the wait; breaks with
 # their reasons. Their sums are those of the status line.
-# needs: disks=2x256M timeout=900
+# needs: disks=2x256M cpus=1 timeout=900
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-hold.sh"
 plan 18
