@@ -29,49 +29,33 @@ check "a pipe that is full" into_full_pipe
 check "the archive is whole" same "$WORK/pipe.vma"
 exec 8<&-
 
-# --- a terminal ---
-into_stopped_terminal() {
-	python3 - $PATIENCE "${backup[@]}" --output "$WORK/tty.vma" <<-'END'
-		import os, subprocess, sys
-		master, terminal = os.openpty()
-		os.set_blocking(terminal, False)
+# --- a terminal, and a socket, as a service's log is ---
+# into_full WHAT ARCHIVE
+into_full() {
+	python3 - "$1" $PATIENCE "${backup[@]}" --output "$2" <<-'END'
+		import os, socket, subprocess, sys
+		if sys.argv[1] == "terminal":
+		    reader, log = os.openpty()
+		else:
+		    reader, log = (s.detach() for s in socket.socketpair())
+		os.set_blocking(log, False)
 		try:
-		    while os.write(terminal, b"x" * 64):
+		    while os.write(log, b"x" * 64):
 		        pass
 		except BlockingIOError:
 		    pass
-		os.set_blocking(terminal, True)
-		backup = subprocess.Popen(sys.argv[2:], stderr=terminal)
+		os.set_blocking(log, True)
+		backup = subprocess.Popen(sys.argv[3:], stderr=log)
 		try:
-		    sys.exit(backup.wait(int(sys.argv[1])))
+		    sys.exit(backup.wait(int(sys.argv[2])))
 		finally:
 		    backup.kill()
 	END
 }
-check "a terminal that takes no more" into_stopped_terminal
-check "the archive is whole" same "$WORK/tty.vma"
-
-# --- a socket, as a service's log is ---
-into_full_socket() {
-	python3 - $PATIENCE "${backup[@]}" --output "$WORK/socket.vma" <<-'END'
-		import socket, subprocess, sys
-		reader, log = socket.socketpair()
-		log.setblocking(False)
-		try:
-		    while log.send(b"x" * 64):
-		        pass
-		except BlockingIOError:
-		    pass
-		log.setblocking(True)
-		backup = subprocess.Popen(sys.argv[2:], stderr=log)
-		try:
-		    sys.exit(backup.wait(int(sys.argv[1])))
-		finally:
-		    backup.kill()
-	END
-}
-check "a socket that is full" into_full_socket
-check "the archive is whole" same "$WORK/socket.vma"
+for what in terminal socket; do
+	check "a $what that takes no more" into_full $what "$WORK/$what.vma"
+	check "the archive is whole" same "$WORK/$what.vma"
+done
 
 # --- a file ---
 echo "what was there" >"$WORK/log"
