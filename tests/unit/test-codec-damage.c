@@ -203,7 +203,7 @@ static struct memory salvage_by(struct memory *m, size_t step, unsigned int *los
 {
 	struct memory out = { .fail_read_at = -1 };
 	struct vma_error err = { "" };
-	static uint8_t buf[65536];
+	static uint8_t buf[1 << 20];
 	struct vma_loss loss;
 	struct decoder *d;
 	ssize_t n;
@@ -269,6 +269,45 @@ static void behind_a_stream(void **state)
 	}
 	ZSTD_freeCCtx(zstd);
 	free(frame.p);
+	free(p);
+}
+
+/* The header of a block, of all things: what the blocks before it hold is there. */
+static void before_a_block_header(void **state)
+{
+	enum { BLOCK = 128 << 10, FRAME_HEADER = 6 };
+	size_t len = 500000;
+	uint8_t *p = sample(len);
+	struct memory whole = { .fail_read_at = -1 };
+	ZSTD_CCtx *zstd = ZSTD_createCCtx();
+	size_t at = FRAME_HEADER;
+
+	(void)state;
+	whole.p = malloc(ZSTD_compressBound(len));
+	assert_non_null(whole.p);
+	ZSTD_CCtx_setParameter(zstd, ZSTD_c_contentSizeFlag, 0);
+	whole.len = ZSTD_compress2(zstd, whole.p, ZSTD_compressBound(len), p, len);
+	ZSTD_freeCCtx(zstd);
+	for (size_t blocks = 0; blocks < len / BLOCK + 1; blocks++) {
+		const uint8_t *h = whole.p + at;
+		uint32_t block = h[0] | h[1] << 8 | h[2] << 16;
+		struct memory m = memory_of(whole.p, whole.len), out;
+		unsigned int losses;
+
+		/* Of a kind that there is not. */
+		m.p[at] |= 3 << 1;
+		for (size_t step = BLOCK / 2; step <= 4 * BLOCK; step *= 2) {
+			out = salvage_by(&m, step, &losses);
+			assert_int_equal(losses, 1);
+			assert_int_equal(out.len, blocks * BLOCK);
+			assert_memory_equal(out.p, p, out.len);
+			free(out.p);
+		}
+		free(m.p);
+		at += 3 + ((block >> 1 & 3) == 1 ? 1 : block >> 3);
+	}
+	assert_int_equal(at, whole.len);
+	free(whole.p);
 	free(p);
 }
 
@@ -420,6 +459,7 @@ int main(void)
 		cmocka_unit_test(damaged),
 		cmocka_unit_test(table_of_others),
 		cmocka_unit_test(behind_a_stream),
+		cmocka_unit_test(before_a_block_header),
 		cmocka_unit_test(zeroed_members),
 		cmocka_unit_test(no_content),
 		cmocka_unit_test(lzo_zeroes),

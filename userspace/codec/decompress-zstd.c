@@ -25,7 +25,7 @@ struct zstd {
 	/* The frame that is decompressed as a stream, if scan.stream. */
 	ZSTD_DCtx *stream;
 	uint64_t stream_at, stream_in, stream_out;
-	size_t stream_want;		/* bytes that the decoder takes for one step */
+	size_t stream_want;		/* bytes that the decoder would like to have next */
 	bool stream_full;		/* more may come out of it without input */
 
 	/* An I/O error found while reading ahead, to be told after the frames before it. */
@@ -80,9 +80,16 @@ static int stream_damaged(struct zstd *z, int code, const struct vma_error *what
 }
 
 /*
- * One block at a time, and its output to the end before the next one: with an error, the decoder
- * does not tell what it gave in that call.
+ * What the decoder would like takes in the header of the next block. One that is damaged would
+ * take this block with it: with an error, the decoder does not tell what it gave in that call.
  */
+static size_t one_step(const struct zstd *z)
+{
+	return z->stream_want > ZSTD_BLOCK_HEADER ? z->stream_want - ZSTD_BLOCK_HEADER :
+						    z->stream_want;
+}
+
+/* One block at a time, and its output to the end before the next one. */
 static ssize_t read_stream(struct zstd *z, uint8_t *buf, size_t len, struct vma_error *err)
 {
 	ZSTD_outBuffer out = { .dst = buf, .size = len };
@@ -97,8 +104,8 @@ static ssize_t read_stream(struct zstd *z, uint8_t *buf, size_t len, struct vma_
 	in = (ZSTD_inBuffer){ .src = have ? input_at(z->scan.in) : NULL, .size = have };
 	if (z->stream_full)
 		in.size = 0;
-	else if (in.size > z->stream_want)
-		in.size = z->stream_want;
+	else if (in.size > one_step(z))
+		in.size = one_step(z);
 	hint = ZSTD_decompressStream(z->stream, &out, &in);
 	if (ZSTD_isError(hint)) {
 		ret = zstd_refusal(hint, &what);
