@@ -198,6 +198,40 @@ static void before_a_damaged_header(void **state)
 	built_free(&b);
 }
 
+/* What is a sector of the disk may hold eight headers, or one of which nothing is left. */
+static void headers_of_a_lost_sector(void **state)
+{
+	struct shifted s;
+	struct built b;
+	size_t at[4];
+
+	(void)state;
+	build_header(&b, 512);
+	build_device(&b, 1, "disk", 63 * CLUSTER);
+	seal_header(&b);
+	build_clusters(&b, 1, 3, PER_EXTENT);
+	seal_extent(&b, PER_EXTENT);
+	at[0] = b.len;
+	for (unsigned int i = 0; i < 9; i++) {
+		build_extent(&b);
+		seal_extent(&b, 0);
+	}
+	build_clusters(&b, 1, 3 + PER_EXTENT, PER_EXTENT);
+	seal_extent(&b, PER_EXTENT);
+	memset(b.p + at[0], 0, 4096);
+	s = read_shifted(&b);
+	assert_int_equal(s.given, clusters_from(0, 0) | clusters_from(1, 0));
+	assert_int_equal(s.likely, clusters_from(0, 0));
+	built_free(&b);
+
+	build_unsummed(&b, at);
+	change(&b, GONE, at[1], 512);
+	s = read_shifted(&b);
+	assert_int_equal(s.given, UNSUMMED_ALL & ~clusters_from(1, 0));
+	assert_int_equal(s.likely, clusters_from(0, 0));
+	built_free(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -205,6 +239,7 @@ int main(void)
 		cmocka_unit_test(shifted_data),
 		cmocka_unit_test(shifted_across_a_header),
 		cmocka_unit_test(before_a_damaged_header),
+		cmocka_unit_test(headers_of_a_lost_sector),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

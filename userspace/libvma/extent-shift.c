@@ -100,10 +100,10 @@ static int judge_behind(struct extent_in *in, size_t size, struct gaps *gaps, st
 	if (ret)
 		return ret;
 	/*
-	 * Headers that are damaged are multiples of 512 bytes, blocks of 4096. Else there are
-	 * bytes that nobody wrote, and it may be here that they are.
+	 * Headers that are damaged, or gone, and blocks of other extents are multiples of 512 bytes.
+	 * Else there are bytes that nobody wrote, and it may be here that they are.
 	 */
-	if (at && (at % VMA_EXTENT_HEADER || at % VMA_BLOCK_SIZE == 0)) {
+	if (at % VMA_EXTENT_HEADER) {
 		in->why = "bytes were put into it";
 		gaps_add(gaps, 0, size);
 	} else {
