@@ -33,7 +33,19 @@ struct lossy {
 		uint64_t bytes;		/* what is said of them */
 	} losses[4];
 	unsigned int next;
+	/* It consists of two pieces, proven at their ends: where the other one begins. 0: it does not. */
+	size_t second;
 };
+
+/* Of the piece that has not ended; a loss ends it. */
+static UNUSED uint64_t lossy_unproven(void *ctx)
+{
+	struct lossy *l = ctx;
+
+	if (!l->second || l->next)
+		return 0;
+	return l->b->pos < l->second ? l->b->pos : l->b->pos - l->second;
+}
 
 static UNUSED ssize_t lossy_read(void *ctx, void *buf, size_t len, struct vma_error *err)
 {
@@ -52,9 +64,9 @@ static UNUSED int lossy_loss(void *ctx, struct vma_loss *loss)
 
 	if (i == 4 || !l->losses[i].there || l->b->pos < l->losses[i].at)
 		return 0;
-	l->b->pos += l->losses[i].skip;
 	*loss = (struct vma_loss){ .begin = 100 * (i + 1), .end = 100 * (i + 1) + 50,
-				   .bytes = l->losses[i].bytes };
+				   .bytes = l->losses[i].bytes, .unproven = lossy_unproven(l) };
+	l->b->pos += l->losses[i].skip;
 	strcpy(loss->what.text, "a frame is damaged");
 	l->next++;
 	return 1;
@@ -81,7 +93,8 @@ static UNUSED void check_content(const struct vma_cluster *c)
 static UNUSED void read_damaged(struct seen *s, struct lossy *l, bool likely)
 {
 	struct vma_tolerance t = {
-		.loss = lossy_loss, .fault = tell, .ctx = &s->told, .likely = likely,
+		.loss = lossy_loss, .unproven = lossy_unproven, .fault = tell, .ctx = &s->told,
+		.likely = likely,
 	};
 	struct vma_error err = { "" };
 	struct vma_cluster c;

@@ -232,6 +232,44 @@ static void headers_of_a_lost_sector(void **state)
 	built_free(&b);
 }
 
+/* The clusters that are likely, as bits. */
+static uint64_t likely_of(const struct seen *s)
+{
+	uint64_t offset = 0, length, likely = 0;
+
+	for (; vma_reader_run(s->r, VMA_CLUSTERS_LIKELY, 1, &offset, &length); offset += length)
+		for (uint64_t i = offset; i < offset + length; i += CLUSTER)
+			likely |= 1ull << i / CLUSTER;
+	return likely;
+}
+
+/* A piece that ended well is proven, though the next one, in the same extent, does not. */
+static void pieces(void **state)
+{
+	struct built b;
+	size_t at[4];
+
+	(void)state;
+	build_unsummed(&b, at);
+	for (unsigned int e = 0; e < 3; e++) {
+		struct lossy l = { .b = &b };
+		struct seen s;
+
+		l.losses[0].there = true;
+		l.losses[0].at = at[1] + 512 + 10 * 4096;
+		l.losses[0].skip = l.losses[0].bytes = 4096;
+		/* Within the extent before it, where that one ends, within its own. */
+		l.second = at[1] + (e < 1 ? -4096 : e < 2 ? 0 : 512 + 2 * 4096);
+		read_damaged(&s, &l, false);
+		assert_int_equal(s.clusters, UNSUMMED_ALL &
+				 ~(clusters_from(1, 10) & ~clusters_from(1, 11)));
+		assert_int_equal(likely_of(&s), (e ? 0 : clusters_from(0, 0)) |
+				 (clusters_from(1, 0) & s.clusters));
+		vma_reader_free(s.r);
+	}
+	built_free(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -240,6 +278,7 @@ int main(void)
 		cmocka_unit_test(shifted_across_a_header),
 		cmocka_unit_test(before_a_damaged_header),
 		cmocka_unit_test(headers_of_a_lost_sector),
+		cmocka_unit_test(pieces),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

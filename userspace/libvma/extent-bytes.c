@@ -41,7 +41,14 @@ void extent_in_take_loss(struct extent_in *in)
 	struct vma_fault f = extent_in_loss(in);
 
 	in->lost = false;
-	in->doubt = in->doubt || in->loss.unproven;
+	if (in->loss.unproven) {
+		uint64_t from = in->loss.unproven < in->position ?
+				in->position - in->loss.unproven : 0;
+
+		if (!in->doubt || from < in->doubt_from)
+			in->doubt_from = from;
+		in->doubt = true;
+	}
 	/* A decoder may take what it likes for a size. */
 	if (in->loss.bytes != VMA_LOSS_UNKNOWN && in->loss.bytes <= INT64_MAX - in->position) {
 		in->position += in->loss.bytes;

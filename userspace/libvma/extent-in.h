@@ -29,7 +29,8 @@ struct extent_in {
 	/* The stream lost something behind them. */
 	bool lost;
 	struct vma_loss loss;
-	bool doubt;			/* one was told that made bytes before it unproven */
+	bool doubt;			/* one was told that made bytes before it unproven, */
+	uint64_t doubt_from;		/* from here on */
 
 	/* The extent. */
 	uint64_t at;			/* where it begins */

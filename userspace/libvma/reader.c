@@ -358,9 +358,12 @@ static int follow_stream(struct vma_reader *r, struct vma_error *err)
 	if (!r->tolerant)
 		return 0;
 	proven = extent_in_proven(&r->in);
-	/* Bytes before a loss, or of a piece before this one: all that is open is. */
+	/*
+	 * Bytes before a loss, or of a piece before this one: all that is open is. That is of one
+	 * piece, which began at r->proven; if what is lost began behind it, it ended well.
+	 */
 	if (r->in.doubt || proven != r->proven)
-		ret = close_open(r, r->in.doubt, err);
+		ret = close_open(r, r->in.doubt && r->in.doubt_from <= r->proven, err);
 	r->in.doubt = false;
 	r->proven = proven;
 	return ret;
