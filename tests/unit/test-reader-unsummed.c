@@ -270,6 +270,53 @@ static void pieces(void **state)
 	built_free(&b);
 }
 
+static void overlook(void *ctx, const struct vma_fault *f)
+{
+	(void)ctx;
+	(void)f;
+}
+
+/*
+ * Forged: each header's data is all the headers behind it, and would be looked through for each
+ * of them. That much was lost before, as it says, makes no difference.
+ */
+static void nothing_but_headers(void **state)
+{
+	enum { HEADERS = 1500, ENOUGH = 60 };
+
+	(void)state;
+	for (unsigned int lost = 0; lost < 2; lost++) {
+		struct vma_tolerance t = { .loss = lossy_loss, .fault = overlook };
+		struct built b;
+		struct lossy l = { .b = &b };
+		struct vma_error err = { "" };
+		struct vma_reader_stats stats;
+		struct vma_reader *r;
+		struct vma_cluster c;
+
+		build_header(&b, 512);
+		build_device(&b, 1, "disk", 63 * CLUSTER);
+		seal_header(&b);
+		l.losses[0].there = lost;
+		l.losses[0].at = b.len;
+		l.losses[0].bytes = 1ull << 50;
+		for (unsigned int i = 0; i < HEADERS; i++) {
+			build_extent(&b);
+			for (unsigned int k = 0; k < 59; k++)
+				build_info(&b, k, 1, k, 0xffff);
+			seal_extent(&b, 59 * 16);
+		}
+		t.ctx = &l;
+		assert_int_equal(vma_reader_open_damaged(&r, lossy_read, &l, &t, &err), 0);
+		while (vma_reader_next(r, &c, &err) > 0)
+			;
+		vma_reader_stats(r, &stats);
+		assert_in_range(stats.extents, 2, ENOUGH);
+		vma_reader_free(r);
+		built_free(&b);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -279,6 +326,7 @@ int main(void)
 		cmocka_unit_test(before_a_damaged_header),
 		cmocka_unit_test(headers_of_a_lost_sector),
 		cmocka_unit_test(pieces),
+		cmocka_unit_test(nothing_but_headers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

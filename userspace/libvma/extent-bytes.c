@@ -71,6 +71,7 @@ static ssize_t pull(struct extent_in *in, uint8_t *buf, size_t len, struct vma_e
 		if (got < 0)
 			return got;
 		done += got;
+		in->pulled += got;
 		if (done == len || !loss || !loss(in->ctx, &in->loss))
 			break;
 		in->lost = true;

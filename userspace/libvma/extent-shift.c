@@ -137,7 +137,7 @@ int extent_in_check_shift(struct extent_in *in, size_t size, bool summed, struct
 	if (found < size) {
 		in->why = "bytes within it are gone";
 		/* Else what it says is its data is taken to be so, if lost. */
-		if (in->repeated + (size - found) <= REPEAT_FREE + REPEAT_FACTOR * in->position) {
+		if (in->repeated + (size - found) <= REPEAT_FREE + REPEAT_FACTOR * in->pulled) {
 			in->repeated += size - found;
 			extent_in_unread(in, in->data + found, size - found);
 		}
