@@ -341,6 +341,88 @@ static void zeroed_members(void **state)
 	free(p);
 }
 
+/* The first seal, or what is left of it, takes nothing else with it. */
+static void first_seal(void **state)
+{
+	enum { SEAL = 50, LEN = 300000 };
+	struct codec_options o = { .kind = CODEC_GZIP };
+	uint8_t *p = sample(LEN);
+	struct memory whole = encode(&o, p, LEN);
+
+	(void)state;
+	for (size_t at = 2; at < SEAL; at++) {
+		for (size_t bytes = 1; at + bytes <= SEAL; bytes++) {
+			struct memory m = memory_of(whole.p, whole.len), out;
+			unsigned int losses;
+
+			memset(m.p + at, 0xff, bytes);
+			out = salvage(&m, &losses);
+			if (out.len != LEN || memcmp(out.p, p, LEN) != 0)
+				fail_msg("%zu bytes at %zu: %zu are left", bytes, at, out.len);
+			assert_true(memcmp(m.p, whole.p, m.len) == 0 || losses);
+			free(out.p);
+			free(m.p);
+		}
+	}
+	free(whole.p);
+	free(p);
+}
+
+/* One that is all there is comes out for who goes on, and for nobody else. */
+static void damaged_only_member(void **state)
+{
+	enum { LEN = 300000 };
+	uint8_t *p = sample(LEN);
+	struct memory m = one_member(p, LEN), out;
+	struct vma_error err = { "" };
+	unsigned int losses;
+	ssize_t ret;
+
+	(void)state;
+	/* Its checksum. */
+	m.p[m.len - 5] ^= 1;
+	out = decode(&m, CODEC_GZIP, &ret, &err);
+	assert_int_equal(ret, -EBADMSG);
+	assert_int_equal(out.len, 0);
+	free(out.p);
+	out = salvage(&m, &losses);
+	assert_int_equal(losses, 1);
+	assert_int_equal(out.len, LEN);
+	assert_memory_equal(out.p, p, LEN);
+	free(out.p);
+	free(m.p);
+	free(p);
+}
+
+/* Without the bit that says its end it is read on into the next one, which is none of its own. */
+static void first_of_members(void **state)
+{
+	enum { MEMBERS = 3, DEFLATE = 10, LENS = 400 };
+	uint8_t *p = sample(2 * 0x10000);
+
+	(void)state;
+	for (size_t len = 1; len < LENS; len++) {
+		/* Of noise, so that what is read on from is something else each time. */
+		struct memory member = one_member(p + 0x10000, len);
+		struct memory m = { .fail_read_at = -1 }, out;
+		unsigned int losses;
+
+		for (int k = 0; k < MEMBERS; k++)
+			append(&m, member.p, member.len);
+		assert_int_equal(m.p[DEFLATE] & 1, 1);
+		m.p[DEFLATE] ^= 1;
+		out = salvage(&m, &losses);
+		assert_true(losses);
+		assert_true(out.len >= (MEMBERS - 1) * len);
+		for (size_t k = 1; k < MEMBERS; k++)
+			assert_memory_equal(out.p + out.len - k * len, p + 0x10000, len);
+		free(out.p);
+		free(m.p);
+		free(member.p);
+	}
+	free(p);
+}
+
 /* A frame's header says that it has no content: that is not how much is lost. */
 static void no_content(void **state)
 {
@@ -461,6 +543,9 @@ int main(void)
 		cmocka_unit_test(behind_a_stream),
 		cmocka_unit_test(before_a_block_header),
 		cmocka_unit_test(zeroed_members),
+		cmocka_unit_test(first_seal),
+		cmocka_unit_test(damaged_only_member),
+		cmocka_unit_test(first_of_members),
 		cmocka_unit_test(no_content),
 		cmocka_unit_test(lzo_zeroes),
 	};

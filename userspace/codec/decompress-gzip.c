@@ -4,9 +4,9 @@
  *
  * A member that is not too large is decompressed as a whole before any of it is handed
  * out, so that it is known to be right: all of ours are. Of a larger one the bytes come
- * as they come; so they do of a damaged one that the file begins with, for without the archive's
- * header all would be lost. Behind damage the next seal is looked for, in files that have none
- * the next member.
+ * as they come. Who goes on behind damage gets what there is of a damaged one that the file
+ * begins with, for without the archive's header all would be lost. Behind damage the next seal is
+ * looked for, in files that have none the next member.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -32,6 +32,9 @@ struct gzip {
 	uint8_t *out;			/* of a member that was taken as a whole */
 	size_t room, out_len, out_pos;
 	bool streaming;			/* within a member that is too large for that */
+	bool go_on;			/* as the decoder does */
+	bool doubtful;			/* what is in out is of a damaged member, for this reason */
+	struct vma_error why;
 	uint64_t begin;			/* of this member */
 	uint64_t unproven;		/* bytes given out of one that is not read to its end */
 	bool any;			/* a member was read */
@@ -44,6 +47,19 @@ struct gzip {
 static bool is(const uint8_t *p, size_t len)
 {
 	return len >= 2 && p[0] == 0x1f && p[1] == 0x8b;
+}
+
+/* With its method, of which there is one. */
+static const uint8_t member_magic[] = { 0x1f, 0x8b, 8 };
+
+/* 1: a member stands where one must behind the first seal, if the file begins with one. */
+static int first_piece(struct gzip *g, struct vma_error *err)
+{
+	ssize_t have = input_peek(g->in, GZIP_SEAL_SIZE + sizeof(member_magic), err);
+
+	if (have < (ssize_t)(GZIP_SEAL_SIZE + sizeof(member_magic)))
+		return have < 0 ? (int)have : 0;
+	return !memcmp(input_at(g->in) + GZIP_SEAL_SIZE, member_magic, sizeof(member_magic));
 }
 
 static int open_state(void **state, struct input *in, struct vma_error *err)
@@ -64,6 +80,13 @@ static uint64_t unproven(void *state)
 	const struct gzip *g = state;
 
 	return g->unproven;
+}
+
+static void go_on(void *state)
+{
+	struct gzip *g = state;
+
+	g->go_on = true;
 }
 
 static void close_state(void *state)
@@ -132,8 +155,7 @@ static int find_seal(struct gzip *g, uint64_t begin, const char *what, struct vm
 static int find_member(struct gzip *g, uint64_t begin, const char *what, struct vma_loss *loss,
 		       struct vma_error *err)
 {
-	static const uint8_t magic[] = { 0x1f, 0x8b, 8 };
-	int ret = input_find(g->in, magic, sizeof(magic), err);
+	int ret = input_find(g->in, member_magic, sizeof(member_magic), err);
 
 	g->ended = !ret;
 	return ret < 0 ? ret : lost(g, begin, VMA_LOSS_UNKNOWN, what, loss);
@@ -239,6 +261,26 @@ static int check_seal(struct gzip *g, size_t used, struct vma_loss *loss, struct
 	return damaged(g, "damaged: a gzip member without a seal", loss, err);
 }
 
+/* Nothing of it is off the input: another may begin within what was taken for its bytes. */
+static int damaged_member(struct gzip *g, const struct vma_error *what, struct vma_loss *loss,
+			  struct vma_error *err)
+{
+	int ret = 0;
+
+	if (!g->begin && !g->sealed && g->go_on) {
+		/* Unless it is a seal of which nothing is left. */
+		ret = first_piece(g, err);
+		if (!ret && g->out_len) {
+			g->doubtful = true;
+			g->why = *what;
+			return 0;
+		}
+	}
+	/* What came out of it may be anything. */
+	g->out_len = 0;
+	return ret < 0 ? ret : damaged(g, what->text, loss, err);
+}
+
 static int next_member(struct gzip *g, struct vma_loss *loss, struct vma_error *err)
 {
 	struct vma_error what;
@@ -264,15 +306,7 @@ static int next_member(struct gzip *g, struct vma_loss *loss, struct vma_error *
 		g->streaming = true;
 		return 0;
 	case MEMBER_DAMAGED:
-		if (!g->begin && !g->sealed) {
-			/* It is damaged for read_stream(), too. */
-			input_skip(g->in, used);
-			g->streaming = true;
-			return 0;
-		}
-		/* What came out of it may be anything. */
-		g->out_len = 0;
-		return damaged(g, what.text, loss, err);
+		return damaged_member(g, &what, loss, err);
 	default:
 		g->out_len = 0;
 		return ret;
@@ -286,16 +320,22 @@ static int lone_seal(struct gzip *g, struct vma_loss *loss, struct vma_error *er
 {
 	ssize_t have = input_peek(g->in, GZIP_SEAL_SIZE, err);
 	uint64_t begin = g->in->skipped;
-	const uint8_t *p = input_at(g->in);
 	struct seal seal = { 0 };
+	const uint8_t *p;
+	int followed = 0;
 	bool good;
 
 	if (have < 0)
 		return have;
 	if (have < (ssize_t)GZIP_SEAL_SIZE)
 		return 0;
+	if (!begin)
+		followed = first_piece(g, err);
+	if (followed < 0)
+		return followed;
+	p = input_at(g->in);
 	if (!gzip_seal_get(p, &seal)) {
-		if (begin || !gzip_seal_like_first(p))
+		if (begin || !gzip_seal_like_first(p, followed))
 			return 0;
 		seal.kind = SEAL_PIECE;
 	}
@@ -421,8 +461,14 @@ static ssize_t read_state(void *state, uint8_t *buf, size_t len, struct vma_loss
 			n = (size_t)n < len ? n : (ssize_t)len;
 			memcpy(buf, g->out + g->out_pos, n);
 			g->out_pos += n;
-			g->unproven += g->streaming ? n : 0;
+			g->unproven += g->streaming || g->doubtful ? n : 0;
 			return n;
+		}
+		if (g->doubtful) {
+			g->doubtful = false;
+			g->out_pos = 0;
+			g->out_len = 0;
+			return damaged(g, g->why.text, loss, err);
 		}
 		if (g->ended)
 			return 0;
@@ -441,6 +487,7 @@ static ssize_t read_state(void *state, uint8_t *buf, size_t len, struct vma_loss
 const struct decompressor decompressor_gzip = {
 	.is = is,
 	.open = open_state,
+	.go_on = go_on,
 	.read = read_state,
 	.unproven = unproven,
 	.close = close_state,

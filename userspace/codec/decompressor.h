@@ -16,6 +16,11 @@ struct decompressor {
 	/* NULL: it can't. */
 	int (*start_threads)(void *state, unsigned int threads, struct vma_error *err);
 	/*
+	 * Whoever reads goes on behind damage, and may be given what is not proven for want of
+	 * better. NULL: it makes no difference.
+	 */
+	void (*go_on)(void *state);
+	/*
 	 * Some bytes, 0 at the end. Damage: a negative errno with *loss filled in, and not *err;
 	 * the next call goes on behind it. *loss is not touched by any other failure.
 	 */

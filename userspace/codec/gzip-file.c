@@ -31,12 +31,13 @@ bool gzip_seal_get(const uint8_t *p, struct seal *s)
 	       seal_get(p + GZIP_SEAL_AT, s);
 }
 
-bool gzip_seal_like_first(const uint8_t *p)
+bool gzip_seal_like_first(const uint8_t *p, bool followed)
 {
 	uint8_t fixed[GZIP_SEAL_FIXED];
 
 	gzip_seal_put_fixed(fixed, SEAL_BEGIN);
 	return (memcmp(p, fixed, GZIP_SEAL_AT) == 0) +
 	       (memcmp(p + GZIP_SEAL_AT, fixed + GZIP_SEAL_AT, SEAL_FIXED) == 0) +
-	       (memcmp(p + GZIP_SEAL_AT + SEAL_SIZE, tail, sizeof(tail)) == 0) >= 2;
+	       (memcmp(p + GZIP_SEAL_AT + SEAL_SIZE, tail, sizeof(tail)) == 0) +
+	       followed >= 2;
 }

@@ -23,7 +23,10 @@ void gzip_seal_put(uint8_t *p, enum seal_kind kind, uint64_t count, const uint8_
 /* Of GZIP_SEAL_SIZE bytes. */
 bool gzip_seal_get(const uint8_t *p, struct seal *s);
 
-/* Whether these GZIP_SEAL_SIZE bytes were the first seal before they were damaged a little. */
-bool gzip_seal_like_first(const uint8_t *p);
+/*
+ * Whether these GZIP_SEAL_SIZE bytes were the first seal before they were damaged. Less of it is
+ * enough if another member stands behind it, as must be.
+ */
+bool gzip_seal_like_first(const uint8_t *p, bool followed);
 
 #endif /* CODEC_GZIP_FILE_H */
