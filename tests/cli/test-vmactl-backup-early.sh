@@ -3,13 +3,20 @@
 # A backup that fails before it has touched a disk says so in its summary, and replaces
 # nothing that is not a summary.
 . "$(dirname "$0")/lib.sh"
-plan 24
+plan 26
 
 echo '{"outcome":"ok"}' >summary
 vmactl 1 "a device that is not there" backup --disk a=/dev/no-such-disk --output x.vma \
 	--json-summary summary
 check "yesterday's summary is replaced" grep -q '"outcome":"failed"' summary
 check "nothing else was made" test "$(ls)" = summary
+
+# With --suspended that could wait for a disk of the caller's, who waits for vmactl.
+rm summary
+vmactl 1 "the same with disks that the caller has suspended" backup --disk a=/dev/no-such-disk \
+	--output x.vma --suspended --json-summary summary
+check "no file is touched" test -z "$(ls)"
+echo '{"outcome":"ok"}' >summary
 
 echo precious >archive.vma
 vmactl 2 "an archive that is there" backup --disk a=/dev/no-such-disk --output archive.vma \

@@ -448,6 +448,9 @@ static int back_up(struct backup *b)
 	}
 	if (!r)
 		r = transfer(b, &err);
+	/* It might lie on a disk that is suspended, and that nobody resumes while we wait. */
+	if (b->opt.suspended && !b->window)
+		b->opt.summary = NULL;
 	/* Guests first, and what was written is gone before anything is said. */
 	end_session(b);
 	window_free(b->window);
