@@ -247,10 +247,21 @@ static void poor_file_systems(void **state)
 	}
 }
 
-/* Nothing gives it any name: it keeps the one it has. */
+static pid_t dead_process(void)
+{
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (!pid)
+		_exit(0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	return pid;
+}
+
+/* Nothing gives it any name: it keeps the one it has, also from the next backup's sweep. */
 static void no_name_at_all(void **state)
 {
-	char temporary[sizeof(path) + 96];
+	char temporary[sizeof(path) + 96], dead[sizeof(path) + 96];
 	struct vma_error err = { "" };
 
 	(void)state;
@@ -259,7 +270,14 @@ static void no_name_at_all(void **state)
 	assert_non_null(strstr(err.text, strrchr(temporary, '/') + 1));
 	assert_int_equal(entries(), 1);
 	check_content(temporary, "hello");
-	assert_int_equal(unlink(temporary), 0);
+	/* As it is once its writer has ended. */
+	temporary_path(dead, sizeof(dead), dead_process());
+	assert_int_equal(rename(temporary, dead), 0);
+	assert_int_equal(output_sweep(path), 0);
+	check_content(dead, "hello");
+	assert_int_equal(chmod(dead, 0600), 0);
+	assert_int_equal(output_sweep(path), 1);
+	assert_int_equal(entries(), 0);
 }
 
 static void leftovers_of_others_stay(void **state)
@@ -272,17 +290,6 @@ static void leftovers_of_others_stay(void **state)
 	refuse_open(path, -EEXIST, "left over");
 	check_content(temporary, "someone's");
 	assert_int_equal(unlink(temporary), 0);
-}
-
-static pid_t dead_process(void)
-{
-	pid_t pid = fork();
-
-	assert_true(pid >= 0);
-	if (!pid)
-		_exit(0);
-	assert_int_equal(waitpid(pid, NULL, 0), pid);
-	return pid;
 }
 
 static void the_killed_are_swept(void **state)

@@ -369,7 +369,7 @@ static int give_name(struct output *o)
 
 /*
  * What is complete, and was hours of work perhaps, is not thrown away for want of a name: it
- * gets one that no sweep knows, or keeps the one it has.
+ * gets one that no sweep knows, or keeps the one it has and is made what no sweep takes.
  */
 static int keep_unnamed(struct output *o, int error, struct vma_error *err)
 {
@@ -384,8 +384,10 @@ static int keep_unnamed(struct output *o, int error, struct vma_error *err)
 			      error == -EEXIST ? "was created by someone else meanwhile" :
 			      strerror(-error), name);
 	else
-		vma_error_set(err, "cannot give %s its name: %s; it is complete, beside it as %s",
-			      o->path, strerror(-error), o->temporary);
+		vma_error_set(err, "cannot give %s its name: %s; it is complete, beside it as %s%s",
+			      o->path, strerror(-error), o->temporary,
+			      temporary_keep(o->dir, o->temporary) ? "" :
+			      "; rename it, for the next backup there removes what has such a name");
 	free(name);
 	/* output_abort() must not remove it. */
 	free(o->temporary);

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +46,11 @@ void temporary_lock(int fd)
 		return;
 }
 
+bool temporary_keep(int dir, const char *name)
+{
+	return fchmodat(dir, name, S_IRUSR, 0) == 0;
+}
+
 /* "<something with .vma><infix><pid>" of a process that is gone. */
 static bool has_dead_name(const char *name, const char *middle)
 {
@@ -74,6 +78,7 @@ static bool remove_leftover(int dir, const char *name)
 	if (fd < 0)
 		return false;
 	removed = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() &&
+		  (st.st_mode & S_IWUSR) &&
 		  flock(fd, LOCK_EX | LOCK_NB) == 0 && unlinkat(dir, name, 0) == 0;
 	close(fd);
 	return removed;
