@@ -33,7 +33,7 @@ struct lossy {
 		uint64_t bytes;		/* what is said of them */
 	} losses[4];
 	unsigned int next;
-	/* It consists of two pieces, proven at their ends: where the other one begins. 0: it does not. */
+	/* Where the second of two pieces begins, which are proven at their ends; 0: none are. */
 	size_t second;
 };
 

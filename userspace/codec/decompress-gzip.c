@@ -33,8 +33,8 @@ struct gzip {
 	size_t room, out_len, out_pos;
 	bool streaming;			/* within a member that is too large for that */
 	bool go_on;			/* as the decoder does */
-	bool doubtful;			/* what is in out is of a damaged member, for this reason */
-	struct vma_error why;
+	bool doubtful;			/* what is in out is of a damaged member */
+	struct vma_error why;		/* it is */
 	uint64_t begin;			/* of this member */
 	uint64_t unproven;		/* bytes given out of one that is not read to its end */
 	bool any;			/* a member was read */

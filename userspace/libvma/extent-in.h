@@ -21,7 +21,7 @@ struct extent_in {
 	uint64_t position;		/* of the byte that comes next */
 	uint64_t extents, summed;	/* so far; of them, with sums */
 	uint64_t faults;		/* so far */
-	uint64_t pulled;		/* bytes that the stream gave; position has what it lost, too */
+	uint64_t pulled;		/* bytes that the stream gave: without what it lost */
 	uint64_t repeated;		/* bytes given back so far because of shifts */
 
 	/* Bytes that come next, before those of the stream: tolerance only. */

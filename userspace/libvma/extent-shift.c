@@ -100,8 +100,8 @@ static int judge_behind(struct extent_in *in, size_t size, struct gaps *gaps, st
 	if (ret)
 		return ret;
 	/*
-	 * Headers that are damaged, or gone, and blocks of other extents are multiples of 512 bytes.
-	 * Else there are bytes that nobody wrote, and it may be here that they are.
+	 * Headers that are damaged, or gone, and blocks of other extents are multiples of 512
+	 * bytes. Else there are bytes that nobody wrote, and it may be here that they are.
 	 */
 	if (at % VMA_EXTENT_HEADER) {
 		in->why = "bytes were put into it";
