@@ -60,6 +60,25 @@ static void pump_destroy(struct pump *p)
 	free(p->clusters_left);
 }
 
+/*
+ * Before something that may last: guests, and a suspend, wait for no more slots than are being
+ * written.
+ */
+static int give_back(struct pump *p, struct vma_error *err)
+{
+	unsigned int released;
+	int r = 0;
+
+	while (p->nr_releases && r >= 0) {
+		released = p->nr_releases < VMABACKUP_MAX_BATCH ? p->nr_releases :
+								  VMABACKUP_MAX_BATCH;
+		r = session_reap(p->b->session, p->releases + p->nr_releases - released,
+				 &released, NULL, 0, err);
+		p->nr_releases -= released;
+	}
+	return r < 0 ? r : 0;
+}
+
 static int flush_extent(struct pump *p, struct vma_error *err)
 {
 	struct iovec *iov;
@@ -84,6 +103,14 @@ static int flush_extent(struct pump *p, struct vma_error *err)
 	}
 	p->nr_extent = 0;
 	return 0;
+}
+
+/* While there is more to come. */
+static int next_extent(struct pump *p, struct vma_error *err)
+{
+	int r = give_back(p, err);
+
+	return r ? r : flush_extent(p, err);
 }
 
 static void account(struct backup *b, struct backup_disk *d, const struct vmabackup_completion *c)
@@ -125,7 +152,7 @@ static int add_chunk(struct pump *p, const struct vmabackup_completion *c, struc
 			return r;
 		p->extent_slots[p->nr_extent++] = c->slot;
 		if (r == 1 || p->nr_extent == VMA_EXTENT_FILL) {
-			r = flush_extent(p, err);
+			r = next_extent(p, err);
 			if (r)
 				return r;
 		}
@@ -215,7 +242,7 @@ static int pump_once(struct pump *p, struct vma_error *err)
 		if (p->nr_releases)
 			return 1;
 		if (p->held > p->hold_limit) {
-			r = flush_extent(p, err);
+			r = next_extent(p, err);
 			return r ? r : 1;
 		}
 		session_wait(b->session, wait_ms);
@@ -223,7 +250,7 @@ static int pump_once(struct pump *p, struct vma_error *err)
 	}
 	if (n <= 0)
 		return n;
-	for (i = 0; i < n; i++) {
+	for (i = 0; i < n && !backup_stop; i++) {
 		r = add_chunk(p, &completions[i], err);
 		if (r)
 			return r;
