@@ -3,8 +3,10 @@
  * Being told to stop. SIGINT, SIGTERM and SIGHUP set a flag that the pump looks
  * at, and the backup ends in good order. It can't look while it waits for the
  * reader of a pipe; nothing has to be tidied up then, the session ends with the
- * process, so after STOP_GRACE_S it just exits.
+ * process, so after STOP_GRACE_S it just exits. A terminal's wish that its background stands
+ * still (SIGTTOU) is none of these: guests would.
  */
+#include <poll.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -32,10 +34,21 @@ static void on_alarm(int signal)
 	static const char text[] =
 		"vmactl: stopped by a signal while standard output took no more\n";
 
+	struct pollfd ready = { .fd = STDERR_FILENO, .events = POLLOUT };
+	ssize_t told = 0;
+
 	(void)signal;
-	if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
-		_exit(EXIT_INTERRUPTED);
+	/* Standard error may take no more, either. */
+	if (poll(&ready, 1, 0) == 1 && ready.revents & POLLOUT)
+		told = write(STDERR_FILENO, text, sizeof(text) - 1);
+	(void)told;
 	_exit(EXIT_INTERRUPTED);
+}
+
+void backup_output_ends(void)
+{
+	to_pipe = 0;
+	alarm(0);
 }
 
 void backup_catch_signals(bool output_is_pipe)
@@ -48,6 +61,7 @@ void backup_catch_signals(bool output_is_pipe)
 
 	to_pipe = output_is_pipe;
 	sigaction(SIGALRM, &late, NULL);
+	signal(SIGTTOU, SIG_IGN);
 	/* What is ignored stays so: nohup, and a shell's background jobs. */
 	for (i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
 		if (sigaction(signals[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)

@@ -299,6 +299,8 @@ static int transfer(struct backup *b, struct vma_error *err)
 	int r;
 
 	r = copy_disks(b, err);
+	if (r)
+		backup_output_ends();
 	end_session(b);
 	/* ESTALE alone may be the archive's file system. */
 	b->result.broken = r == -ESTALE &&
@@ -448,6 +450,7 @@ static int back_up(struct backup *b)
 	}
 	if (!r)
 		r = transfer(b, &err);
+	backup_output_ends();
 	/* It might lie on a disk that is suspended, and that nobody resumes while we wait. */
 	if (b->opt.suspended && !b->window)
 		b->opt.summary = NULL;
