@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <setjmp.h>
 #include <stdint.h>
@@ -278,6 +279,94 @@ static void no_name_at_all(void **state)
 	assert_int_equal(chmod(dead, 0600), 0);
 	assert_int_equal(output_sweep(path), 1);
 	assert_int_equal(entries(), 0);
+}
+
+/* Somebody who tidied up took it: that it is complete helps nobody. */
+static void removed_meanwhile(void **state)
+{
+	char temporary[sizeof(path) + 96];
+	struct vma_error err = { "" };
+	struct output *o;
+
+	(void)state;
+	temporary_path(temporary, sizeof(temporary), (int)getpid());
+	assert_int_equal(output_open(&o, path, NULL), 0);
+	write_text(o, "hello");
+	assert_int_equal(unlink(temporary), 0);
+	assert_int_equal(output_commit(o, &err), -ENOENT);
+	assert_non_null(strstr(err.text, "lost"));
+	assert_null(strstr(err.text, "complete"));
+	assert_int_equal(entries(), 0);
+}
+
+/* In place of the C library's: what files say, and what other things say. */
+static int fsync_file_error, fsync_other_error;
+
+int fsync(int fd)
+{
+	struct stat st;
+	int error;
+
+	assert_int_equal(fstat(fd, &st), 0);
+	error = S_ISREG(st.st_mode) ? fsync_file_error : fsync_other_error;
+	if (error) {
+		errno = error;
+		return -1;
+	}
+	return (int)syscall(SYS_fsync, fd);
+}
+
+/* A file that was not kept is no archive, whatever the error is called; a directory may be so. */
+static void flushing(void **state)
+{
+	static const int errors[] = { EINVAL, EROFS, EIO, ENOSPC };
+	struct vma_error err = { "" };
+	struct output *o;
+
+	(void)state;
+	for (unsigned int i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+		assert_int_equal(output_open(&o, path, NULL), 0);
+		write_text(o, "hello");
+		fsync_file_error = errors[i];
+		assert_int_equal(output_commit(o, &err), -errors[i]);
+		fsync_file_error = 0;
+		assert_int_equal(entries(), 0);
+	}
+	for (unsigned int i = 0; i < 2; i++) {
+		assert_int_equal(output_open(&o, path, NULL), 0);
+		write_text(o, "hello");
+		fsync_other_error = errors[i];
+		assert_int_equal(output_commit(o, &err), 0);
+		fsync_other_error = 0;
+		check_content(path, "hello");
+		assert_int_equal(unlink(path), 0);
+	}
+}
+
+/* In place of the C library's: it was one when it was looked at. */
+static bool fifo_before;
+
+int stat(const char *name, struct stat *st)
+{
+	int ret = fstatat(AT_FDCWD, name, st, 0);
+
+	if (!ret && fifo_before)
+		st->st_mode = (st->st_mode & ~S_IFMT) | S_IFIFO;
+	return ret;
+}
+
+static void fifo_that_was_replaced(void **state)
+{
+	struct vma_error err = { "" };
+	struct output *o;
+
+	(void)state;
+	make_file(path, "precious");
+	fifo_before = true;
+	assert_int_equal(output_open_stream(&o, path, &err), -EINVAL);
+	fifo_before = false;
+	assert_non_null(strstr(err.text, path));
+	check_content(path, "precious");
 }
 
 static void leftovers_of_others_stay(void **state)
@@ -569,6 +658,9 @@ int main(void)
 		test(nothing_is_replaced),
 		test(poor_file_systems),
 		test(no_name_at_all),
+		test(removed_meanwhile),
+		test(flushing),
+		test(fifo_that_was_replaced),
 		test(leftovers_of_others_stay),
 		test(the_killed_are_swept),
 		test(bad_paths),

@@ -323,7 +323,7 @@ int output_write(void *output, const struct iovec *iov, int iovcnt, struct vma_e
 
 /*
  * Pipes and some file systems' directories can't be flushed, and say so with EINVAL
- * or EROFS. A file that says EROFS is on a file system that has failed.
+ * or EROFS. A file or a device that says so has failed to keep what was written.
  */
 static int flush(int fd)
 {
@@ -333,9 +333,8 @@ static int flush(int fd)
 	if (fsync(fd) == 0)
 		return 0;
 	error = errno;
-	if (error == EINVAL)
-		return 0;
-	if (error == EROFS && fstat(fd, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+	if ((error == EINVAL || error == EROFS) && fstat(fd, &st) == 0 && !S_ISREG(st.st_mode) &&
+	    !S_ISBLK(st.st_mode))
 		return 0;
 	return -error;
 }
@@ -374,8 +373,13 @@ static int give_name(struct output *o)
 static int keep_unnamed(struct output *o, int error, struct vma_error *err)
 {
 	struct output other = *o;
+	struct stat st;
 	char *name;
 
+	if (error == -ENOENT && fstatat(o->dir, o->temporary, &st, AT_SYMLINK_NOFOLLOW) != 0 &&
+	    errno == ENOENT)
+		return vma_fail(err, error, "%s: somebody removed %s while it was written; it is lost",
+				o->path, o->temporary);
 	if (asprintf(&name, "%s.unnamed-%d", o->name, (int)getpid()) < 0)
 		name = NULL;
 	other.name = name;
@@ -444,6 +448,8 @@ bool output_is_stream(const char *path)
 
 static int open_stream(struct output *o, const char *path, struct vma_error *err)
 {
+	struct stat st;
+
 	o->path = strdup(path);
 	if (!o->path)
 		return vma_fail(err, -ENOMEM, "out of memory");
@@ -454,6 +460,9 @@ static int open_stream(struct output *o, const char *path, struct vma_error *err
 	o->fd = open(path, O_WRONLY | O_CLOEXEC);
 	if (o->fd < 0)
 		return vma_fail(err, -errno, "cannot open %s: %s", path, strerror(errno));
+	/* Whoever may write to the directory can have put something else there by now. */
+	if (fstat(o->fd, &st) != 0 || !S_ISFIFO(st.st_mode))
+		return vma_fail(err, -EINVAL, "%s is not a FIFO any more", path);
 	return 0;
 }
 
