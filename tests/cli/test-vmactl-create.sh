@@ -3,7 +3,7 @@
 # "create" archives images as they are, under every compression, and its archives are good
 # for others: the tests' own reader, and the decompressors themselves.
 . "$(dirname "$0")/lib.sh"
-plan 105
+plan 106
 
 oracle() {
 	python3 "$CLI_DIR/../oracle/vmaread.py" "$@" >"$OUT" 2>"$ERR"
@@ -177,6 +177,8 @@ half='head -c 100000 >part; touch started; read -r go <gate; cat >>part; mv part
 	check "nor by SIGQUIT" interrupted 5 "cat | ($half)" 'kill -QUIT $pid'
 	check "nor one that is stopped" interrupted 5 "($half); :" \
 		'kill -STOP -- -$(pgrep -P $pid); kill $pid'
+	check "nor one that ignores the signal, whose shell does not" interrupted 5 \
+		"(trap '' TERM; $half) | cat" 'kill $pid'
 	check "nor if an image shrinks" interrupted 1 "cat | ($half)" \
 		'truncate -s 0 shrinks; echo go >&3'
 	check "nor does one that has it all go on" interrupted 5 \

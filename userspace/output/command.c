@@ -9,7 +9,9 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "libvma/text.h"
@@ -19,6 +21,8 @@
  * and who pressed Ctrl-C waits for it.
  */
 #define END_GRACE_MS	10000
+/* How often to look whether it has. */
+#define END_LOOK_MS	10
 
 extern char **environ;
 
@@ -78,6 +82,8 @@ int command_start(const char *command, pid_t *child, struct vma_error *err)
 {
 	int ends[2], error;
 
+	/* What outlives the shell that started it is waited for, too, when all has to end. */
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	if (pipe2(ends, O_CLOEXEC) != 0)
 		return vma_fail(err, -errno, "cannot make a pipe: %s", strerror(errno));
 	/* The command's own end blocks as any other. */
@@ -91,8 +97,8 @@ int command_start(const char *command, pid_t *child, struct vma_error *err)
 	return vma_fail(err, -error, "cannot start /bin/sh: %s", strerror(error));
 }
 
-/* Whether it ended: not if stop_fd could be read first, or not in time (-1: that is no matter). */
-static bool wait_end(pid_t child, int stop_fd, int timeout_ms)
+/* Whether it ended: not if stop_fd could be read first. */
+static bool wait_end(pid_t child, int stop_fd)
 {
 	struct pollfd p[] = {
 		{ .fd = pidfd_open(child, 0), .events = POLLIN },
@@ -104,7 +110,7 @@ static bool wait_end(pid_t child, int stop_fd, int timeout_ms)
 	if (p[0].fd < 0)
 		return true;
 	do
-		n = poll(p, 2, timeout_ms);
+		n = poll(p, 2, -1);
 	while (n < 0 && errno == EINTR);
 	close(p[0].fd);
 	return n < 0 || p[0].revents;
@@ -122,7 +128,7 @@ int command_wait(pid_t child, const char *command, int stop_fd, struct vma_error
 {
 	int status, ret;
 
-	if (!wait_end(child, stop_fd, -1)) {
+	if (!wait_end(child, stop_fd)) {
 		command_end(child, -1);
 		return vma_fail(err, -EINTR, "interrupted by a signal");
 	}
@@ -138,20 +144,39 @@ int command_wait(pid_t child, const char *command, int stop_fd, struct vma_error
 	return 0;
 }
 
+/* Whether all of the group that became our children have ended in time. */
+static bool group_ended(pid_t group, int timeout_ms)
+{
+	struct timespec look = { .tv_nsec = END_LOOK_MS * 1000000 };
+	pid_t pid;
+
+	for (;;) {
+		pid = waitpid(-group, NULL, WNOHANG);
+		if (pid < 0)
+			return true;
+		if (pid)
+			continue;
+		if (timeout_ms <= 0)
+			return false;
+		nanosleep(&look, NULL);
+		timeout_ms -= END_LOOK_MS;
+	}
+}
+
 /*
- * All of it, and before the descriptor is closed: subshells and the members of a pipeline would
- * take what they got for everything. They find the signal before they find the end.
+ * All of it, and the descriptor is closed only then: subshells and the members of a pipeline
+ * would take what they got for everything, those that ignore the signal, too.
  */
 void command_end(pid_t child, int fd)
 {
-	int status;
-
 	kill(-child, SIGTERM);
 	/* One that is stopped finds it only then. */
 	kill(-child, SIGCONT);
+	if (!group_ended(child, END_GRACE_MS)) {
+		kill(-child, SIGKILL);
+		while (waitpid(-child, NULL, 0) > 0 || errno == EINTR)
+			;
+	}
 	if (fd >= 0)
 		close(fd);
-	if (!wait_end(child, -1, END_GRACE_MS))
-		kill(-child, SIGKILL);
-	reap(child, &status);
 }

@@ -24,7 +24,10 @@ int command_start(const char *command, pid_t *child, struct vma_error *err);
  */
 int command_wait(pid_t child, const char *command, int stop_fd, struct vma_error *err);
 
-/* Ends it and closes the descriptor (-1: closed before), in this order: see the code. */
+/*
+ * Ends it, waiting for all of its group, and closes the descriptor (-1: closed before), in this
+ * order: see the code.
+ */
 void command_end(pid_t child, int fd);
 
 #endif /* OUTPUT_COMMAND_H */
