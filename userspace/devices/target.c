@@ -376,18 +376,27 @@ int target_open_count(dev_t dev, unsigned int *count, struct vma_error *err)
 {
 	struct dm_task *task;
 	struct dm_info info;
-	char path[64];
+	char path[64], dm[sizeof(path) + 3];
+	bool sys;
 	int r;
 
-	/* Device-mapper answers only root; what is none of its devices needs no answer. */
-	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/dm", major(dev), minor(dev));
-	if (access(path, F_OK) < 0 && errno == ENOENT)
+	/*
+	 * Device-mapper answers only root; what is none of its devices needs no answer. Without
+	 * /sys there is nobody else to ask.
+	 */
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u", major(dev), minor(dev));
+	snprintf(dm, sizeof(dm), "%s/dm", path);
+	sys = access(path, F_OK) == 0;
+	if (sys && access(dm, F_OK) < 0 && errno == ENOENT)
 		return vma_fail(err, -ENODEV, "%u:%u is not a device-mapper device", major(dev),
 				minor(dev));
 	dmlog_capture();
 	task = query(DM_DEVICE_INFO, dev, &info);
 	if (!task) {
 		r = -errno;
+		if (r == -ENXIO && !sys)
+			return vma_fail(err, -ENODEV, "%u:%u is not a device-mapper device",
+					major(dev), minor(dev));
 		return vma_fail(err, r == -ENODEV ? -ENXIO : r,
 				"cannot ask device-mapper about %u:%u: %s", major(dev), minor(dev),
 				strerror(-r));
