@@ -263,6 +263,12 @@ static int start_watchdog(struct window *w, struct vma_error *err)
 
 /* ---- the parent ------------------------------------------------------ */
 
+static void note_entered(struct window *w)
+{
+	clock_gettime(CLOCK_MONOTONIC, &w->entered);
+	atomic_store(&w->shared->entered_ms, now_ms());
+}
+
 int window_new(struct window **out, const dev_t *disks, unsigned int n, bool suspended,
 	       struct vma_error *err)
 {
@@ -288,7 +294,7 @@ int window_new(struct window **out, const dev_t *disks, unsigned int n, bool sus
 	for (i = 0; suspended && i < n; i++)
 		atomic_store(&w->shared->suspended[i], 1);
 	if (suspended)
-		atomic_store(&w->shared->entered_ms, now_ms());
+		note_entered(w);
 	dmlog_capture();
 	r = start_watchdog(w, err);
 	if (r) {
@@ -436,11 +442,10 @@ int window_enter(struct window *w, unsigned int *bad)
 	int r;
 
 	w->faults = page_faults();
-	clock_gettime(CLOCK_MONOTONIC, &w->entered);
-	atomic_store(&w->shared->entered_ms, now_ms());
 	/* One that was resumed meanwhile must not be suspended again: another instant. */
 	if (w->suspended)
 		return 0;
+	note_entered(w);
 	for (i = 0; i < w->n; i++) {
 		atomic_store(&w->shared->suspended[i], 1);
 		r = run_task(w->suspend[i]);

@@ -56,7 +56,10 @@ int window_leave(struct window *w, unsigned int *bad);
 /* The watchdog has resumed the disks: they were suspended for longer than WINDOW_LIMIT_MS. */
 bool window_ran_out(const struct window *w);
 
-/* How long the first disk stayed suspended, and page faults meanwhile. */
+/*
+ * How long the first disk stayed suspended, as far as this process knows: since window_new() if
+ * the caller had suspended it. And page faults since window_enter().
+ */
 uint64_t window_duration_us(const struct window *w);
 uint64_t window_page_faults(const struct window *w);
 

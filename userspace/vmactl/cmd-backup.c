@@ -121,6 +121,9 @@ static int open_output(struct backup *b, struct vma_error *err)
 	int r;
 
 	r = check_directory(b, err);
+	/* A log that waits for a suspended disk would be no better; and before anything is said. */
+	if (!r && fstat(STDERR_FILENO, &st) == 0)
+		r = backup_check_place(b, STDERR_FILENO, "standard error", err);
 	if (r)
 		return r;
 	n = output_sweep(b->opt.output);
@@ -137,9 +140,6 @@ static int open_output(struct backup *b, struct vma_error *err)
 		return vma_fail(err, -errno, "cannot look at the archive: %s", strerror(errno));
 	b->result.archive_dev = st.st_dev;
 	b->result.archive_ino = st.st_ino;
-	/* A log that waits for a suspended disk would be no better. */
-	if (fstat(STDERR_FILENO, &st) == 0)
-		return backup_check_place(b, STDERR_FILENO, "standard error", err);
 	return 0;
 }
 
