@@ -423,6 +423,89 @@ static void first_of_members(void **state)
 	free(p);
 }
 
+static uint8_t *noise(size_t len)
+{
+	uint8_t *p = malloc(len);
+	uint32_t random = 7;
+
+	assert_non_null(p);
+	for (size_t i = 0; i < len; i++) {
+		random = random * 1664525 + 1013904223;
+		p[i] = random >> 24;
+	}
+	return p;
+}
+
+/* Damage leads into the data, where a guest keeps such an archive: it is not the end of this one. */
+static void archive_within(void **state)
+{
+	enum { INNER = 200000, AT = 1000000, LEN = 3 * CODEC_PIECE_MAX, TAIL = CODEC_PIECE_MAX };
+	uint8_t *p = noise(LEN), *q = noise(INNER);
+
+	(void)state;
+	for (int kind = CODEC_ZSTD; kind <= CODEC_GZIP; kind++) {
+		struct codec_options o = { .kind = kind };
+		struct memory inner = encode(&o, q, INNER), whole;
+
+		memcpy(p + AT, inner.p, inner.len);
+		/* What comes behind it may be empty. */
+		memset(p + AT + inner.len, 0, AT);
+		whole = encode(&o, p, LEN);
+		for (size_t at = 1000; at < AT + inner.len; at += 200000) {
+			struct memory m = memory_of(whole.p, whole.len), out;
+			unsigned int losses;
+
+			memmove(m.p + at, m.p + at + 1, m.len - at - 1);
+			m.len--;
+			out = salvage(&m, &losses);
+			assert_true(losses);
+			assert_true(out.len >= TAIL);
+			assert_memory_equal(out.p + out.len - TAIL, p + LEN - TAIL, TAIL);
+			free(out.p);
+			free(m.p);
+		}
+		free(whole.p);
+		free(inner.p);
+	}
+	free(q);
+	free(p);
+}
+
+/* The same within a file without seals, which does not have them for that. */
+static void sealed_within(void **state)
+{
+	enum { INNER = 20000, AT = 5000, LEN = 100000, PIECES = 6, BAD = 2 };
+	uint8_t *p = noise(LEN), *q = noise(INNER);
+
+	(void)state;
+	for (int kind = CODEC_ZSTD; kind <= CODEC_GZIP; kind++) {
+		struct codec_options o = { .kind = kind };
+		struct memory inner = encode(&o, q, INNER), piece, m = { .fail_read_at = -1 }, out;
+		unsigned int losses;
+
+		memcpy(p + AT, inner.p, inner.len);
+		piece = kind == CODEC_ZSTD ? one_frame(p, LEN) : one_member(p, LEN);
+		for (unsigned int k = 0; k < PIECES; k++)
+			append(&m, piece.p, piece.len);
+		/* A byte is gone. */
+		memmove(m.p + BAD * piece.len + 1000, m.p + BAD * piece.len + 1001,
+			m.len - BAD * piece.len - 1001);
+		m.len--;
+		out = salvage(&m, &losses);
+		assert_true(losses);
+		/* The next one may be taken for a part of it. */
+		assert_true(out.len >= (PIECES - 1) * LEN - LEN);
+		for (size_t k = 1; k < PIECES - 1 - BAD; k++)
+			assert_memory_equal(out.p + out.len - k * LEN, p, LEN);
+		free(out.p);
+		free(m.p);
+		free(piece.p);
+		free(inner.p);
+	}
+	free(q);
+	free(p);
+}
+
 /* A frame's header says that it has no content: that is not how much is lost. */
 static void no_content(void **state)
 {
@@ -546,6 +629,8 @@ int main(void)
 		cmocka_unit_test(first_seal),
 		cmocka_unit_test(damaged_only_member),
 		cmocka_unit_test(first_of_members),
+		cmocka_unit_test(archive_within),
+		cmocka_unit_test(sealed_within),
 		cmocka_unit_test(no_content),
 		cmocka_unit_test(lzo_zeroes),
 	};

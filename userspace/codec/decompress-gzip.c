@@ -26,6 +26,8 @@
 
 #define TRUNCATED	"truncated: the archive ends within a gzip member"
 
+static const char behind_end[] = "damaged: bytes behind the end of the gzip file";
+
 struct gzip {
 	struct input *in;
 	z_stream z;
@@ -38,6 +40,7 @@ struct gzip {
 	uint64_t begin;			/* of this member */
 	uint64_t unproven;		/* bytes given out of one that is not read to its end */
 	bool any;			/* a member was read */
+	uint64_t members;		/* good ones, while the file has no seals */
 	bool sealed, closed;		/* the file has seals; and its last one was seen */
 	bool lossy;			/* pieces can't be counted any more */
 	bool ended;
@@ -294,6 +297,7 @@ static int next_member(struct gzip *g, struct vma_loss *loss, struct vma_error *
 	case MEMBER_WHOLE:
 		if (g->sealed)
 			return check_seal(g, used, loss, err);
+		g->members++;
 		input_skip(g->in, used);
 		return 0;
 	case MEMBER_LARGE:
@@ -340,6 +344,9 @@ static int lone_seal(struct gzip *g, struct vma_loss *loss, struct vma_error *er
 		seal.kind = SEAL_PIECE;
 	}
 	if (g->sealed && seal.kind != SEAL_END)
+		return 0;
+	/* What is within the data may have seals, too, and damage lead into it. */
+	if (!g->sealed && g->members > 1)
 		return 0;
 	good = seal.hash == seal_hash(p, p + GZIP_SEAL_AT);
 	input_skip(g->in, GZIP_SEAL_SIZE);
@@ -388,9 +395,14 @@ static int next(struct gzip *g, struct vma_loss *loss, struct vma_error *err)
 	begin = g->in->skipped;
 	if (have == 1 && *input_at(g->in) == 0x1f && !padding)
 		return lost_rest(g, begin, VMA_LOSS_UNKNOWN, TRUNCATED, loss, err);
-	if (g->closed)
-		return lost_rest(g, begin, 0, "damaged: bytes behind the end of the gzip file",
-				 loss, err);
+	if (g->closed && !g->lossy)
+		return lost_rest(g, begin, 0, behind_end, loss, err);
+	if (g->closed) {
+		/* That was the end of an archive within the data, into which damage has led. */
+		g->closed = false;
+		g->begin = zeroes;
+		return find_seal(g, zeroes, behind_end, loss, err);
+	}
 	/* The zeroes are the damage, and a member behind them is good. */
 	g->begin = padding ? zeroes : begin;
 	if (padding || !is(input_at(g->in), have))

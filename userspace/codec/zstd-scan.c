@@ -17,6 +17,8 @@
 
 #define TRUNCATED	ZSTD_TRUNCATED
 
+static const char behind_end[] = "damaged: bytes behind the end of the zstd file";
+
 /* Takes a frame off the input, and the seal behind it if there is one. */
 static int take_frame(struct zstd_scan *s, size_t packed, const struct zstd_header *h,
 		      const struct seal *seal, bool seal_broken, struct vma_error *err)
@@ -153,20 +155,22 @@ static int foreign_frame(struct zstd_scan *s, size_t have, struct vma_error *err
 
 /* ---- files with seals ------------------------------------------------- */
 
-/* A frame that can't be told from what follows: all up to the next seal is lost. */
-static int find_seal(struct zstd_scan *s, const char *why, struct vma_error *err)
+/* 1: the next seal of a piece is what comes next; 0: there is none. */
+static int look_for_piece(struct zstd_scan *s, struct vma_error *err)
 {
-	uint64_t begin = s->in->skipped, bytes = VMA_LOSS_UNKNOWN;
 	uint8_t fixed[ZSTD_SEAL_FIXED];
-	struct seal seal;
-	ssize_t have;
-	int ret;
 
 	zstd_seal_put_fixed(fixed, SEAL_PIECE);
-	ret = input_find(s->in, fixed, sizeof(fixed), err);
-	if (ret < 0)
-		return ret;
-	have = input_peek(s->in, ZSTD_SEAL_SIZE, err);
+	return input_find(s->in, fixed, sizeof(fixed), err);
+}
+
+/* All up to this seal of a piece is lost. */
+static int lose_piece(struct zstd_scan *s, uint64_t begin, const char *why, struct vma_error *err)
+{
+	ssize_t have = input_peek(s->in, ZSTD_SEAL_SIZE, err);
+	uint64_t bytes = VMA_LOSS_UNKNOWN;
+	struct seal seal;
+
 	if (have < 0)
 		return have;
 	if (have < (ssize_t)ZSTD_SEAL_SIZE || !zstd_seal_get(input_at(s->in), &seal))
@@ -178,6 +182,15 @@ static int find_seal(struct zstd_scan *s, const char *why, struct vma_error *err
 	input_skip(s->in, ZSTD_SEAL_SIZE);
 	return lose(s, begin, bytes,
 		    strcmp(why, TRUNCATED) == 0 ? "damaged zstd stream" : why);
+}
+
+/* A frame that can't be told from what follows. */
+static int find_seal(struct zstd_scan *s, const char *why, struct vma_error *err)
+{
+	uint64_t begin = s->in->skipped;
+	int ret = look_for_piece(s, err);
+
+	return ret < 0 ? ret : lose_piece(s, begin, why, err);
 }
 
 static int sealed_frame(struct zstd_scan *s, size_t have, struct vma_error *err)
@@ -234,21 +247,41 @@ static void table_done(struct zstd_scan *s, uint64_t size)
 	s->judged = s->in->skipped;
 }
 
+/*
+ * Damage may have led into the data, where another archive may be, and its table: the file's own
+ * is one with nothing behind it.
+ */
+static int table_behind_damage(struct zstd_scan *s, uint32_t size, struct vma_error *err)
+{
+	uint64_t begin = s->in->skipped, end = begin + ZSTD_SKIP_HEADER + size;
+	int ret;
+
+	input_skip(s->in, ZSTD_SKIP_HEADER);
+	ret = look_for_piece(s, err);
+	if (ret)
+		return ret < 0 ? ret : lose_piece(s, begin, behind_end, err);
+	s->closed = true;
+	if (s->in->skipped < end)
+		return lose(s, begin, VMA_LOSS_UNKNOWN, TRUNCATED);
+	return s->in->skipped == end ? 0 : lose(s, end, 0, behind_end);
+}
+
 static int table(struct zstd_scan *s, uint32_t size, struct vma_error *err)
 {
 	unsigned int entry = zstd_table_entry(&s->seen, size);
 	uint64_t begin = s->in->skipped;
 	int ret;
 
+	if (s->queue->lossy && s->seen.sealed)
+		return table_behind_damage(s, size, err);
 	if (s->queue->lossy || !entry || (s->seen.sealed && entry != 12)) {
 		/* Something else with a table's magic number and size is not expected. */
-		if (s->seen.sealed && !s->queue->lossy)
+		if (s->seen.sealed)
 			return lose_rest(s, begin, 0, differs, err);
 		/* Of others it may be anything, but at the end of the file: see at_end(). */
 		zstd_seen_skippable(&s->seen, ZSTD_SKIP_HEADER + (uint64_t)size);
 		input_skip(s->in, ZSTD_SKIP_HEADER);
 		ret = input_drop(s->in, size, err);
-		s->closed = s->seen.sealed;
 		if (ret)
 			return ret < 0 ? ret : 0;
 		return lose(s, begin, VMA_LOSS_UNKNOWN, TRUNCATED);
@@ -310,9 +343,10 @@ static int skippable(struct zstd_scan *s, size_t have, struct vma_error *err)
 		return begin_sealed(s, &seal);
 	}
 	if (have >= ZSTD_SEAL_SIZE && zstd_seal_get(p, &seal)) {
-		if (!s->seen.sealed)
+		/* Later than that it is one of what is within the data, into which damage led. */
+		if (!s->seen.sealed && s->seen.nr <= 1)
 			return begin_sealed(s, &seal);
-		if (seal.kind == SEAL_END)
+		if (s->seen.sealed && seal.kind == SEAL_END)
 			return last_seal(s, &seal);
 	}
 	size = zstd_le32(p + 4);
@@ -364,8 +398,13 @@ int zstd_scan_next(struct zstd_scan *s, struct vma_error *err)
 		return have;
 	if (!have)
 		return at_end(s);
-	if (s->closed)
-		return lose_rest(s, begin, 0, "damaged: bytes behind the end of the zstd file", err);
+	if (s->closed && !s->queue->lossy)
+		return lose_rest(s, begin, 0, behind_end, err);
+	if (s->closed) {
+		/* That was the end of an archive within the data. */
+		s->closed = false;
+		return find_seal(s, behind_end, err);
+	}
 	p = input_at(s->in);
 	if (have >= 4 && zstd_is_skippable(p))
 		return skippable(s, have, err);
