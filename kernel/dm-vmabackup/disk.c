@@ -96,19 +96,24 @@ void vmab_disk_unregister(struct vmab_disk *disk)
 	synchronize_rcu();
 }
 
-/* FETCH rests, or goes on. */
-static void set_paused(struct vmab_disk *disk, bool paused)
+/*
+ * FETCH rests, or goes on, and so do view reads of the origin.  These not before the disk is
+ * suspended: until then dm may be freezing a file system, and that may wait for somebody who
+ * reads the view.
+ */
+static void set_rest(struct vmab_disk *disk, bool paused, bool stopped)
 {
 	lockdep_assert_held(&vmab_registry);
 	if (disk->owner)
 		lockdep_assert_held(&disk->owner->session->lock);
 	disk->paused = paused;
+	disk->stopped = stopped;
 }
 
 static void presuspend_member(struct vmab_member *member, bool noflush, struct list_head *requeue)
 {
 	spin_lock_irq(&member->session->lock);
-	set_paused(member->disk, true);
+	set_rest(member->disk, true, false);
 	if (member->session->state == VMABACKUP_STATE_ARMED) {
 		if (noflush)
 			vmab_held_take_starved(member, requeue);
@@ -130,15 +135,26 @@ void vmab_disk_presuspend(struct vmab_disk *disk, bool noflush)
 	if (disk->owner)
 		presuspend_member(disk->owner, noflush, &requeue);
 	else
-		set_paused(disk, true);
+		set_rest(disk, true, false);
 	mutex_unlock(&vmab_registry);
 	vmab_held_requeue(&requeue);
+}
+
+static void stop_member(struct vmab_member *member)
+{
+	spin_lock_irq(&member->session->lock);
+	set_rest(member->disk, true, true);
+	spin_unlock_irq(&member->session->lock);
 }
 
 void vmab_disk_postsuspend(struct vmab_disk *disk)
 {
 	mutex_lock(&vmab_registry);
 	disk->suspended = true;
+	if (disk->owner)
+		stop_member(disk->owner);
+	else
+		set_rest(disk, true, true);
 	mutex_unlock(&vmab_registry);
 
 	/*
@@ -151,7 +167,7 @@ void vmab_disk_postsuspend(struct vmab_disk *disk)
 static void resume_member(struct vmab_member *member)
 {
 	spin_lock_irq(&member->session->lock);
-	set_paused(member->disk, false);
+	set_rest(member->disk, false, false);
 	member->suspend_since = 0;
 	vmab_fetch_kick(member->session);
 	vmab_view_read_resume(member);
@@ -164,7 +180,7 @@ void vmab_disk_resume(struct vmab_disk *disk)
 	if (disk->owner)
 		resume_member(disk->owner);
 	else
-		set_paused(disk, false);
+		set_rest(disk, false, false);
 	mutex_unlock(&vmab_registry);
 }
 

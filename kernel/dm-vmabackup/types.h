@@ -123,6 +123,7 @@ struct vmab_disk {
 
 	/* under vmab_registry, and owner's session->lock when there is one */
 	bool paused;			/* presuspend to resume: FETCH rests */
+	bool stopped;			/* postsuspend to resume: view reads wait */
 	struct vmab_stats last_stats;	/* what status shows once owner is gone */
 	struct vmab_fault last_fault;
 	u64 last_left, last_total;

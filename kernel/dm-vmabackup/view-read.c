@@ -60,7 +60,7 @@ static enum vmab_view_verdict route(struct vmab_view_read *read)
 	}
 	if (!vmab_map_is_needed(&member->map, read->chunk))
 		return go_to_fleece(read);
-	if (member->disk->paused)
+	if (member->disk->stopped)
 		return wait_on(read, &member->view_waiting);
 	return go_to_origin(read);
 }
@@ -167,7 +167,7 @@ static void view_work_fn(struct work_struct *work)
 	struct blk_plug plug;
 
 	spin_lock_irq(&session->lock);
-	if (session->state != VMABACKUP_STATE_ARMED || !member->disk->paused)
+	if (session->state != VMABACKUP_STATE_ARMED || !member->disk->stopped)
 		list_splice_tail_init(&member->view_waiting, &member->view_ready);
 	spin_unlock_irq(&session->lock);
 
