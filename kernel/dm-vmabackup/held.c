@@ -458,21 +458,33 @@ static const struct vmab_held *first_starved(struct vmab_member *member)
 }
 
 /*
- * The disk is being suspended and no slot has come free for the grace.  False:
- * that was the end of the session.
+ * While slots come free its turn will come.  Before it began to wait, which may be long after the
+ * suspend has begun, there was no need for one to come free.
  */
-static bool end_of_grace(struct vmab_member *member)
+static bool grace_is_over(const struct vmab_held *held, u64 now)
+{
+	const struct vmab_member *member = held->member;
+	u64 quiet = max3(member->suspend_since, member->session->last_free, held->since);
+
+	return now >= quiet + (u64)VMABACKUP_SUSPEND_GRACE_MS * NSEC_PER_MSEC;
+}
+
+/* The disk is being suspended.  False: that was the end of the session. */
+static bool end_grace(struct vmab_member *member, u64 now)
 {
 	const struct vmab_held *starved = first_starved(member);
 	struct vmab_held *held, *tmp;
 
-	if (starved) {
+	if (starved && grace_is_over(starved, now)) {
 		vmab_break(member->session, VMABACKUP_REASON_SUSPEND, EBUSY, member,
 			   starved->next << (member->chunk_shift + SECTOR_SHIFT));
 		return false;
 	}
-	list_for_each_entry_safe(held, tmp, &member->starved[VMAB_LINE_DISCARDS], wait)
+	list_for_each_entry_safe(held, tmp, &member->starved[VMAB_LINE_DISCARDS], wait) {
+		if (!grace_is_over(held, now))
+			break;
 		drop(held);
+	}
 	return true;
 }
 
@@ -481,8 +493,7 @@ static void deadline_work_fn(struct work_struct *work)
 	struct vmab_member *member = container_of(to_delayed_work(work), struct vmab_member,
 						  deadline);
 	struct vmab_session *session = member->session;
-	const u64 grace = (u64)VMABACKUP_SUSPEND_GRACE_MS * NSEC_PER_MSEC;
-	u64 now, until, quiet;
+	u64 now, until;
 
 	spin_lock_irq(&session->lock);
 	now = ktime_get_ns();
@@ -492,9 +503,7 @@ static void deadline_work_fn(struct work_struct *work)
 	until = min_t(u64, until, now + LOOK_MS * NSEC_PER_MSEC);
 
 	if (member->suspend_since) {
-		/* While slots come free, the turn will come. */
-		quiet = max(member->suspend_since, session->last_free);
-		if (now >= quiet + grace && !end_of_grace(member))
+		if (!end_grace(member, now))
 			goto unlock;
 		until = min_t(u64, until, now + SUSPEND_POLL_MS * NSEC_PER_MSEC);
 	}
