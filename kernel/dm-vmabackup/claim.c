@@ -39,7 +39,7 @@ bool vmab_claim_may(const struct vmab_member *member, bool discard)
 	u32 keep = may_spill(member, discard) ? 0 : slots->spill;
 
 	if (discard && !member->session->standalone)
-		keep = max(keep, slots->reserve);
+		keep = min(keep + slots->reserve, slots->nr - 1);
 	return slots->nr_free > keep && member->nr_guest_reads < share(member->session);
 }
 
