@@ -306,16 +306,21 @@ void vmab_held_leave(struct vmab_held *held)
 	take_out(held, VMAB_GO);
 }
 
-void vmab_held_fail(struct vmab_held *held)
-{
-	held->member->stats.failed++;
-	take_out(held, VMAB_FAIL);
-}
-
 static void drop(struct vmab_held *held)
 {
 	held->member->stats.dropped++;
 	take_out(held, VMAB_DROP);
+}
+
+void vmab_held_fail(struct vmab_held *held)
+{
+	/* It is advice. */
+	if (held->discard) {
+		drop(held);
+		return;
+	}
+	held->member->stats.failed++;
+	take_out(held, VMAB_FAIL);
 }
 
 void vmab_held_take_starved(struct vmab_member *member, struct list_head *list)
@@ -411,11 +416,7 @@ static bool expire(struct vmab_held *held)
 {
 	struct vmab_member *member = held->member;
 
-	if (held->discard) {
-		drop(held);
-		return true;
-	}
-	if (member->break_guest_write) {
+	if (held->discard || member->break_guest_write) {
 		vmab_held_fail(held);
 		return true;
 	}

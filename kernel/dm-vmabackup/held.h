@@ -31,7 +31,7 @@ void vmab_held_add(struct vmab_member *member, struct vmab_held *held, u64 first
 /* The bio leaves for the origin, wherever it waits.  A worker submits it. */
 void vmab_held_leave(struct vmab_held *held);
 
-/* The bio ends with an I/O error, wherever it waits.  A worker ends it. */
+/* The bio ends with an I/O error, a discard with success, wherever it waits.  A worker ends it. */
 void vmab_held_fail(struct vmab_held *held);
 
 /* The bio is not held any more and nothing else happens to it. */
