@@ -46,9 +46,16 @@ int vmab_registry_check(const struct vmab_disk *disk, const struct gendisk *gd)
 	lockdep_assert_held(&vmab_registry);
 
 	list_for_each_entry(other, &vmab_disks, list) {
-		/* An older instance of the same device is about to go. */
-		if (other->gd == gd)
+		/*
+		 * An older instance of the same device is about to go.  If its fleece device is the
+		 * origin now, what it has under way there must have ended: try again then.
+		 */
+		if (other->gd == gd) {
+			if (is_fleece_of(other, disk->origin->bdev) &&
+			    (other->owner || atomic_read(&other->fleece_ios)))
+				return -EBUSY;
 			continue;
+		}
 		if (is_fleece_of(other, disk->origin->bdev) ||
 		    (disk->fleece && (is_fleece_of(other, disk->fleece->bdev) ||
 				      other->origin->bdev == disk->fleece->bdev)))
