@@ -173,6 +173,27 @@ check_out() {
 	fi
 }
 
+# sleeps PID: it waits for I/O or a lock in the kernel.
+sleeps() {
+	[[ $(<"/proc/$1/stat") == *") D "* ]]
+}
+
+# freeze_held FILE DEVICE...: "gate" is a device that is suspended; until it is resumed, a process
+# in the midst of a write to the file, which it takes from the gate and the devices, holds off
+# every freeze of the file's system. Its pid is in $freeze_holder.
+freeze_held() {
+	local file=$1
+
+	shift
+	[ -e /dev/mapper/gate ] || dm_create gate "0 8 zero"
+	at_exit "dmsetup resume gate"
+	blockdev --flushbufs /dev/mapper/gate
+	dmsetup suspend --noflush --nolockfs gate
+	"$BED_BUILD/tests/write-mapped" "$file" /dev/mapper/gate "$@" &
+	freeze_holder=$!
+	wait_for 20 sleeps $freeze_holder
+}
+
 # at_exit COMMAND: evaluated when the test ends, the last one first.
 at_exit() {
 	_tap_cleanups+=("$*")

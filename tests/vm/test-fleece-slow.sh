@@ -6,7 +6,7 @@
 # needs: disks=2x256M timeout=900
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-fleece.sh"
-plan 51
+plan 55
 
 # Longer than a write takes on a busy machine, milliseconds.
 SLOW=3000
@@ -116,6 +116,26 @@ check_wait "$name: the new table is there when they are" "$resume"
 session_end
 check_eq "$name: the old session knows" "$session_status $(session_said reason)" "1 4"
 check "$name: there can be a new one" "$ABUSE" hold $d </dev/null
+
+# The fleece device becomes the disk itself while it is being written to.
+name="fleece as origin"
+begin fleece break-snapshot --timeout-ms 20000
+dmsetup suspend --noflush --nolockfs fleece
+check "$name: writes" timeout 60 "$BURST" write $d 7 0 4096 8 $CHUNK
+table=$(dm_table d)
+dmsetup load d --table "0 $(blockdev --getsz $d) vmabackup /dev/mapper/fleece"
+dmsetup suspend d
+dmsetup resume d >/dev/null 2>&1 &
+resume=$!
+wait_for 60 sleeps $resume
+dmsetup resume fleece
+check_wait "$name: it is refused while that lasts" "$resume" 1
+check "$name: and not afterwards" dmsetup resume d
+session_end
+check_eq "$name: the session knows" "$session_status $(session_said reason)" "1 4"
+dmsetup load d --table "$table"
+dmsetup suspend d
+dmsetup resume d
 
 # --- its queue is full ---
 # One request at a time, seconds each: who sends the next one waits for it.

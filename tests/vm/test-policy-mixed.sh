@@ -5,7 +5,7 @@
 # needs: disks=2x256M timeout=900
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-fleece.sh"
-plan 17
+plan 20
 
 load_target
 piece origin0 /dev/vda 0 16384
@@ -45,3 +45,13 @@ check_eq "nothing of the other was spilled" "$(field d1 spilled)" 0
 check_eq "nor is anything left" "$(field d0 fleece_used) $(field d1 fleece_used)" "0 0"
 check "which the fleece device's reads tell, too" \
 	test "$(session_said chunks_refetched)" -eq "$(session_said chunks_spilled)"
+
+# Discards leave to writes what is reserved for them, and what is for spilling besides.
+session_start --policy auto --slots 16 --reserve 4 --timeout-ms 300000 --out "$WORK/image0" \
+	--out "$WORK/image1" $d0 $d1
+burst_start trim discard $d0 0 0 $((64 * CHUNK))
+check "a large discard waits" wait_for "$SETTLE" field_is d0 held 1
+wait_for "$SETTLE" field_is d0 copying 0
+check "writes to the other go on" timeout "$AT_ONCE" "$BURST" write $d1 4 0 4096 4 $CHUNK
+session_end
+check_eq "and the reader gets all" "$session_status" 0

@@ -6,7 +6,7 @@
 # needs: disks=2x256M timeout=900
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-fleece.sh"
-plan 58
+plan 62
 
 load_target
 piece disk /dev/vda 0 16384
@@ -57,6 +57,16 @@ for policy in ring fleece auto; do
 	check "$name: as it was" cmp "$WORK/before" "$WORK/image"
 	check_over "$name"
 done
+
+name="discards, break-guest-write"
+begin auto break-guest-write
+behave origin fail 0
+check "$name: they do not fail" "$BURST" discard $d 0 $((3 * CHUNK)) $((8 * CHUNK))
+check "$name: they were dropped" field_above d dropped 0
+behave origin 0 0
+session_end
+check_eq "$name: the reader gets all" "$session_status" 0
+check "$name: as it was" cmp "$WORK/before" "$WORK/image"
 
 name="two errors"
 begin auto break-snapshot

@@ -5,7 +5,7 @@
 # needs: disks=2x256M timeout=900
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-hold.sh"
-plan 28
+plan 32
 
 load_target
 size=$(blockdev --getsz /dev/vda)
@@ -74,6 +74,42 @@ dmsetup resume slow
 release_hold
 check "no write has failed" wait_for 60 written 3
 check "neither the slow one" wait_for 60 written 1
+
+# --- the first write that finds no slot comes long after the suspend began ---
+mkfs.ext4 -q /dev/mapper/d1
+mkdir "$WORK/tree"
+at_exit "! mountpoint -q $WORK/tree || umount $WORK/tree"
+mount /dev/mapper/d1 "$WORK/tree"
+# It gives back what it has after a while, but within the grace.
+"$tools/ioctl-abuse" drain --slots 2 --batch 2 --delay-us 400000 --out "$WORK/image" /dev/mapper/d1 \
+	>"$WORK/drain" 2>&1 &
+drain=$!
+at_exit "kill $drain 2>/dev/null || true"
+wait_for 20 state_is d1 armed
+freeze_held "$WORK/tree/file"
+dmsetup suspend d1 &
+suspend=$!
+wait_for 20 sleeps $suspend
+# Longer than the grace.
+sleep 2
+# From the end: FETCH has not come so far.
+first=$((size / 128 - 10))
+for n in 0 1 2 3; do
+	write_chunk /dev/mapper/d1 $((first + n))
+done
+four_written() {
+	written $first && written $((first + 1)) && written $((first + 2)) && written $((first + 3))
+}
+check "writes before the freeze go on" wait_for 60 four_written
+check "the session has not broken" state_is d1 armed
+dmsetup resume gate
+check_wait "the suspend ends" "$suspend"
+dmsetup resume d1
+check_wait "so does what held off the freeze" "$freeze_holder"
+kill $drain
+wait $drain || true
+wait_for 30 state_is d1 idle
+umount "$WORK/tree"
 
 # --- a reader that reads, slowly, through suspends of all kinds ---
 "$tools/guestload" --seed 5 --fill-percent 70 --threads 4 --stop-file "$WORK/stop" \

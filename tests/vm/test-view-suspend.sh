@@ -6,7 +6,7 @@
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-fleece.sh"
 . "$BED_TOP/tests/vm/lib-view.sh"
-plan 26
+plan 30
 
 size=32768
 load_target
@@ -98,8 +98,8 @@ begin_wait() {
 	reader=$!
 	wait_for 20 sleeps $reader
 }
-sleeps() {
-	[[ $(<"/proc/$1/stat") == *") D "* ]]
+gone() {
+	[ ! -e "/proc/$1" ] || [[ $(<"/proc/$1/stat") == *") Z "* ]]
 }
 # read_was KIB NAME
 read_was() {
@@ -130,3 +130,32 @@ read_was 128 "two chunks"
 check "the session has not broken" state_is d1 armed
 drop_view v1
 disarm d1
+
+# A suspend waits for the freeze of a file system, that for a write to a file, and the write for
+# the view: for a chunk that the disk has.
+piece origin2 /dev/vda 98304 65536
+piece store2 /dev/vdb 98304 65536
+dm_create d2 "0 65536 vmabackup /dev/mapper/origin2 2 fleece /dev/mapper/store2"
+mkfs.ext4 -q /dev/mapper/d2
+mkdir "$WORK/tree"
+at_exit "! mountpoint -q $WORK/tree || umount $WORK/tree"
+mount /dev/mapper/d2 "$WORK/tree"
+arm d2
+view_of d2 v2
+blockdev --flushbufs /dev/mapper/v2
+freeze_held "$WORK/tree/file" /dev/mapper/v2
+dmsetup suspend d2 &
+suspend=$!
+wait_for 20 sleeps $suspend
+dmsetup resume gate
+check "a write that reads the view ends while the disk is being suspended" \
+	wait_for $AT_ONCE gone $freeze_holder
+check "so does the suspend" wait_for $AT_ONCE gone $suspend
+# Should they not have.
+[ ! -e "/proc/$suspend" ] || disarm d2
+check_wait "it was suspended" "$suspend"
+dmsetup resume d2
+check_wait "and the write was written" "$freeze_holder"
+umount "$WORK/tree"
+drop_view v2
+[ "$(field d2 vmabackup)" = idle ] || disarm d2
