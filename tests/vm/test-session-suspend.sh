@@ -93,20 +93,16 @@ wait_for 20 sleeps $suspend
 # Longer than the grace.
 sleep 2
 # From the end: FETCH has not come so far.
-first=$((size / 128 - 10))
-for n in 0 1 2 3; do
-	write_chunk /dev/mapper/d1 $((first + n))
-done
-four_written() {
-	written $first && written $((first + 1)) && written $((first + 2)) && written $((first + 3))
-}
-check "writes before the freeze go on" wait_for 60 four_written
+"$tools/burst" write /dev/mapper/d1 7 $(((size / 128 - 10) * 65536)) 4096 4 65536 \
+	>"$WORK/burst" &
+burst=$!
+check_wait "writes before the freeze go on" $burst
 check "the session has not broken" state_is d1 armed
 dmsetup resume gate
 check_wait "the suspend ends" "$suspend"
 dmsetup resume d1
 check_wait "so does what held off the freeze" "$freeze_holder"
-kill $drain
+kill $drain || true
 wait $drain || true
 wait_for 30 state_is d1 idle
 umount "$WORK/tree"
