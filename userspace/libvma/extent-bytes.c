@@ -161,7 +161,25 @@ bool extent_in_is_extent(const struct extent_in *in, const uint8_t *p, struct vm
 	return vma_extent_check(in->header, copy, in->position, &blocks, why) == 0;
 }
 
-size_t extent_in_find(const struct extent_in *in, const uint8_t *p, size_t len)
+/*
+ * What has the magic number and the uuid is summed to see whether it is a header. A forged archive
+ * may have both at every fourth byte, a real one only in its headers, and copies of it.
+ */
+#define SUM_FACTOR	8u
+#define SUM_FREE	(64u << 20)
+
+static bool is_found(struct extent_in *in, const uint8_t *p)
+{
+	if (memcmp(p + WIRE_E_UUID, in->header->uuid, WIRE_UUID_SIZE) != 0 ||
+	    in->summed_in_vain / SUM_FACTOR > SUM_FREE / SUM_FACTOR + in->pulled)
+		return false;
+	if (extent_in_is_extent(in, p, NULL))
+		return true;
+	in->summed_in_vain += VMA_EXTENT_HEADER;
+	return false;
+}
+
+size_t extent_in_find(struct extent_in *in, const uint8_t *p, size_t len)
 {
 	size_t at = 0;
 
@@ -171,8 +189,7 @@ size_t extent_in_find(const struct extent_in *in, const uint8_t *p, size_t len)
 
 		if (!found || len - (found - p) < VMA_EXTENT_HEADER)
 			break;
-		if (memcmp(found + WIRE_E_UUID, in->header->uuid, WIRE_UUID_SIZE) == 0 &&
-		    extent_in_is_extent(in, found, NULL))
+		if (is_found(in, found))
 			return found - p;
 		at = found - p + 1;
 	}

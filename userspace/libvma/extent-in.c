@@ -97,6 +97,8 @@ int extent_in_mend_header(struct extent_in *in, uint32_t *said, struct vma_error
 	ret = first_extent(in, have, &at, err);
 	if (ret || !at || at == size)
 		return ret;
+	/* It was not looked at that far, but an extent stands in it. */
+	wrong = wrong || size > AGAIN_ROOM;
 	p = in->again + in->again_at;
 	wire_put_be32(p + WIRE_H_HEADER_SIZE, at);
 	mended = header_right(p, at);

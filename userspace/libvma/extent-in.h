@@ -23,6 +23,7 @@ struct extent_in {
 	uint64_t faults;		/* so far */
 	uint64_t pulled;		/* bytes that the stream gave: without what it lost */
 	uint64_t repeated;		/* bytes given back so far because of shifts */
+	uint64_t summed_in_vain;	/* bytes of what looked like headers and was none */
 
 	/* Bytes that come next, before those of the stream: tolerance only. */
 	uint8_t *again;

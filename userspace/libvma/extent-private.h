@@ -34,7 +34,7 @@ void extent_in_unread(struct extent_in *in, const uint8_t *p, size_t len);
 bool extent_in_is_extent(const struct extent_in *in, const uint8_t *p, struct vma_error *why);
 
 /* Where the first extent among these bytes begins; len if none does. */
-size_t extent_in_find(const struct extent_in *in, const uint8_t *p, size_t len);
+size_t extent_in_find(struct extent_in *in, const uint8_t *p, size_t len);
 
 /*
  * What comes next is no extent, for that reason: goes on to the next one, the end, or the

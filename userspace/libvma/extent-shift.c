@@ -47,7 +47,7 @@ static bool in_place(const struct extent_in *in, const uint8_t *p, size_t len)
  * Where the next extent begins among this one's data, from a place in it on: size if it does not.
  * Its header may go on in the bytes that follow, of which so many were peeked at.
  */
-static size_t find_within(const struct extent_in *in, size_t from, size_t size, size_t follow)
+static size_t find_within(struct extent_in *in, size_t from, size_t size, size_t follow)
 {
 	uint8_t edge[2 * (VMA_EXTENT_HEADER - 1)];
 	size_t found = from + extent_in_find(in, in->data + from, size - from);
