@@ -15,7 +15,10 @@
 #include "vmactl/stop.h"
 #include "vmactl/vmactl.h"
 
-/* From here on it takes moments; signals wait, so that nothing half-written stays. */
+/*
+ * From here on it takes moments; signals wait, so that nothing half-written stays. -EINTR: one
+ * came before it was complete.
+ */
 static int save(struct archive *a, const char *path, struct vma_error *err)
 {
 	int stop = stop_open(false, err);
@@ -29,6 +32,8 @@ static int save(struct archive *a, const char *path, struct vma_error *err)
 	if (!ret) {
 		ret = archive_save_index(a, output_write, o, err);
 		bytes = output_bytes(o);
+		if (!ret && stop_requested(stop))
+			ret = vma_fail(err, -EINTR, "interrupted by a signal");
 		if (ret)
 			output_abort(o);
 		else
@@ -68,6 +73,8 @@ static int make_index(const char *path, const char *index)
 			complain("%s", err.text);
 	}
 	archive_close(a);
+	if (ret == -EINTR)
+		return EXIT_INTERRUPTED;
 	return ret ? EXIT_FAILED : EXIT_OK;
 }
 
