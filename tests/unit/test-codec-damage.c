@@ -368,29 +368,46 @@ static void first_seal(void **state)
 	free(p);
 }
 
+static struct memory summed_frame(const uint8_t *p, size_t len)
+{
+	struct memory m = { .p = malloc(ZSTD_compressBound(len)), .fail_read_at = -1 };
+	ZSTD_CCtx *zstd = ZSTD_createCCtx();
+
+	assert_non_null(m.p);
+	ZSTD_CCtx_setParameter(zstd, ZSTD_c_checksumFlag, 1);
+	m.len = ZSTD_compress2(zstd, m.p, ZSTD_compressBound(len), p, len);
+	ZSTD_freeCCtx(zstd);
+	assert_false(ZSTD_isError(m.len));
+	return m;
+}
+
 /* One that is all there is comes out for who goes on, and for nobody else. */
-static void damaged_only_member(void **state)
+static void damaged_only_piece(void **state)
 {
 	enum { LEN = 300000 };
 	uint8_t *p = sample(LEN);
-	struct memory m = one_member(p, LEN), out;
-	struct vma_error err = { "" };
-	unsigned int losses;
-	ssize_t ret;
 
 	(void)state;
-	/* Its checksum. */
-	m.p[m.len - 5] ^= 1;
-	out = decode(&m, CODEC_GZIP, &ret, &err);
-	assert_int_equal(ret, -EBADMSG);
-	assert_int_equal(out.len, 0);
-	free(out.p);
-	out = salvage(&m, &losses);
-	assert_int_equal(losses, 1);
-	assert_int_equal(out.len, LEN);
-	assert_memory_equal(out.p, p, LEN);
-	free(out.p);
-	free(m.p);
+	for (int kind = CODEC_ZSTD; kind <= CODEC_GZIP; kind++) {
+		struct memory m = kind == CODEC_ZSTD ? summed_frame(p, LEN) : one_member(p, LEN);
+		struct vma_error err = { "" };
+		unsigned int losses;
+		struct memory out;
+		ssize_t ret;
+
+		/* Its checksum. */
+		m.p[m.len - (kind == CODEC_ZSTD ? 1 : 5)] ^= 1;
+		out = decode(&m, kind, &ret, &err);
+		assert_int_equal(ret, -EBADMSG);
+		assert_int_equal(out.len, 0);
+		free(out.p);
+		out = salvage(&m, &losses);
+		assert_int_equal(losses, 1);
+		assert_int_equal(out.len, LEN);
+		assert_memory_equal(out.p, p, LEN);
+		free(out.p);
+		free(m.p);
+	}
 	free(p);
 }
 
@@ -576,6 +593,165 @@ static void lzo_zeroes(void **state)
 	free(p);
 }
 
+/* An lzop file of ours with other checksums: flags of them, as if another had written it. */
+static struct memory with_sums(const struct memory *ours, uint32_t flags)
+{
+	enum { FLAGS = 17, HEADER = 38, DATA = 1, PACKED = 2 };
+	struct memory m = memory_of(ours->p, HEADER);
+	size_t at = HEADER;
+	uint32_t sum;
+
+	m.p[FLAGS + 3] = (m.p[FLAGS + 3] & ~(DATA | PACKED)) | flags;
+	sum = adler32(1, m.p + 9, HEADER - 9 - 4);
+	for (int i = 0; i < 4; i++)
+		m.p[HEADER - 1 - i] = sum >> 8 * i;
+	while (at + 4 < ours->len) {
+		const uint8_t *p = ours->p + at;
+		uint32_t size = (uint32_t)p[0] << 24 | p[1] << 16 | p[2] << 8 | p[3];
+		uint32_t packed = (uint32_t)p[4] << 24 | p[5] << 16 | p[6] << 8 | p[7];
+		size_t sums = 4 + (packed < size ? 4 : 0);
+
+		append(&m, p, 8);
+		if (flags & DATA)
+			append(&m, p + 8, 4);
+		if (flags & PACKED && packed < size)
+			append(&m, p + 12, 4);
+		append(&m, p + 8 + sums, packed);
+		at += 8 + sums + packed;
+	}
+	append(&m, ours->p + at, ours->len - at);
+	return m;
+}
+
+/* With no checksum of what comes out, what was packed wrong is not given out, and lost once. */
+static void lzo_packed_sums(void **state)
+{
+	enum { BLOCK = 256 << 10, LEN = 3 * BLOCK };
+	uint8_t *p = sample(LEN);
+	struct memory ours = one_piece(CODEC_LZO, p, LEN), whole = with_sums(&ours, 2), out;
+	unsigned int losses;
+
+	(void)state;
+	out = salvage(&whole, &losses);
+	assert_int_equal(losses, 0);
+	assert_int_equal(out.len, LEN);
+	free(out.p);
+	for (size_t at = 60; at < whole.len / 4; at += 997) {
+		struct memory m = memory_of(whole.p, whole.len);
+
+		m.p[at] ^= 1;
+		out = salvage(&m, &losses);
+		assert_true(losses);
+		assert_int_equal(out.len, LEN - BLOCK);
+		assert_memory_equal(out.p, p + BLOCK, out.len);
+		free(out.p);
+		free(m.p);
+	}
+	free(whole.p);
+	free(ours.p);
+	free(p);
+}
+
+/* A flag about checksums is wrong: the blocks show it. */
+static void lzo_flags(void **state)
+{
+	enum { FLAGS = 17, LEN = 600000 };
+	uint8_t *p = sample(LEN);
+	struct memory ours = one_piece(CODEC_LZO, p, LEN), out;
+	unsigned int losses;
+
+	(void)state;
+	for (uint32_t sums = 1; sums < 4; sums++) {
+		struct memory m = with_sums(&ours, sums);
+		uint32_t flips[] = { 1, 2, 0x100, 0x200 };
+
+		for (unsigned int i = 0; i < 4; i++) {
+			m.p[FLAGS + 3] ^= flips[i];
+			m.p[FLAGS + 2] ^= flips[i] >> 8;
+			out = salvage(&m, &losses);
+			assert_int_equal(losses, 1);
+			assert_int_equal(out.len, LEN);
+			assert_memory_equal(out.p, p, LEN);
+			free(out.p);
+			m.p[FLAGS + 3] ^= flips[i];
+			m.p[FLAGS + 2] ^= flips[i] >> 8;
+		}
+		free(m.p);
+	}
+	free(ours.p);
+	free(p);
+}
+
+/*
+ * Forged: at every few bytes something begins that is looked through for megabytes, and is
+ * nothing. All of it, each time, would take longer than any test may.
+ */
+static void many_beginnings(void **state)
+{
+	enum { LEN = 3 << 20 };
+	static const uint8_t lzo[] = { 0, 4, 0, 0 };
+	static const uint8_t zstd[] = { 0x30, 0, 0, 0x28, 0xb5, 0x2f, 0xfd, 0x20, 0 };
+	static const uint8_t gzip[] = {
+		0, 10, 0, 0xf5, 0xff, 0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3,
+	};
+	const struct {
+		enum codec_kind kind;
+		const uint8_t *unit;
+		size_t len;
+	} forged[] = {
+		{ CODEC_LZO, lzo, sizeof(lzo) }, { CODEC_ZSTD, zstd, sizeof(zstd) },
+		{ CODEC_GZIP, gzip, sizeof(gzip) },
+	};
+	uint8_t *p = sample(100000);
+
+	(void)state;
+	for (unsigned int i = 0; i < sizeof(forged) / sizeof(forged[0]); i++) {
+		struct memory m, out;
+		unsigned int losses;
+
+		if (forged[i].kind == CODEC_LZO)
+			m = one_piece(CODEC_LZO, p, 100000);
+		else
+			m = forged[i].kind == CODEC_ZSTD ? one_frame(p, 100000) :
+							   one_member(p, 100000);
+		if (forged[i].kind == CODEC_LZO)
+			m.len -= 4;
+		while (m.len < LEN)
+			append(&m, forged[i].unit, forged[i].len);
+		out = salvage(&m, &losses);
+		assert_true(losses);
+		assert_true(out.len >= 100000);
+		assert_memory_equal(out.p, p, 100000);
+		free(out.p);
+		free(m.p);
+	}
+	free(p);
+}
+
+/* It asks for more memory than zstd itself gives it. */
+static void large_window(void **state)
+{
+	static const uint8_t frame[] = {
+		0x28, 0xb5, 0x2f, 0xfd, 0x80, 21 << 3, 4, 0, 0, 0, 4 << 3 | 1, 0, 0, 'V', 'M', 'A', 0,
+	};
+	struct memory m = memory_of(frame, sizeof(frame)), out;
+	struct vma_error err = { "" };
+	ssize_t ret;
+
+	(void)state;
+	out = decode(&m, CODEC_ZSTD, &ret, &err);
+	assert_int_equal(ret, -EFBIG);
+	free(out.p);
+	/* 128 MiB */
+	m.p[5] = 17 << 3;
+	m.pos = 0;
+	out = decode(&m, CODEC_ZSTD, &ret, &err);
+	assert_true(ret >= 0);
+	assert_int_equal(out.len, 4);
+	free(out.p);
+	free(m.p);
+}
+
 /* Every bit; without its magic number it is taken for an archive that is not compressed. */
 static void every_bit(void **state)
 {
@@ -627,12 +803,16 @@ int main(void)
 		cmocka_unit_test(before_a_block_header),
 		cmocka_unit_test(zeroed_members),
 		cmocka_unit_test(first_seal),
-		cmocka_unit_test(damaged_only_member),
+		cmocka_unit_test(damaged_only_piece),
 		cmocka_unit_test(first_of_members),
 		cmocka_unit_test(archive_within),
 		cmocka_unit_test(sealed_within),
 		cmocka_unit_test(no_content),
 		cmocka_unit_test(lzo_zeroes),
+		cmocka_unit_test(lzo_packed_sums),
+		cmocka_unit_test(lzo_flags),
+		cmocka_unit_test(many_beginnings),
+		cmocka_unit_test(large_window),
 	};
 
 	return cmocka_run_group_tests_name("codec-damage", tests, NULL, NULL);

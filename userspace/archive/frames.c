@@ -104,7 +104,7 @@ static int look_for_seal(int fd, uint64_t file_size, bool *sealed, struct vma_er
 	if (file_size < sizeof(p))
 		return 0;
 	ret = file_read(fd, 0, p, sizeof(p), err);
-	if (ret || zstd_le32(p) != ZSTD_SEAL_SKIP_MAGIC)
+	if (ret || !zstd_seal_like_first(p))
 		return ret;
 	if (!zstd_seal_get(p, &seal) || seal.kind != SEAL_BEGIN || seal.count ||
 	    seal.hash != zstd_seal_hash(p, p))

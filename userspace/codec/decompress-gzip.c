@@ -260,6 +260,7 @@ static int check_seal(struct gzip *g, size_t used, struct vma_loss *loss, struct
 		input_skip(g->in, used + GZIP_SEAL_SIZE);
 		return lost(g, g->begin, 0, "damaged: a gzip member differs from its seal", loss);
 	}
+	input_tried(g->in, used + g->out_len);
 	g->out_len = 0;
 	return damaged(g, "damaged: a gzip member without a seal", loss, err);
 }
@@ -292,6 +293,10 @@ static int next_member(struct gzip *g, struct vma_loss *loss, struct vma_error *
 
 	g->begin = g->in->skipped;
 	g->out_pos = 0;
+	if (!input_may_try(g->in)) {
+		g->out_len = 0;
+		return damaged(g, "damaged gzip stream", loss, err);
+	}
 	ret = inflate_member(g, &used, &what, err);
 	switch (ret) {
 	case MEMBER_WHOLE:
@@ -302,6 +307,7 @@ static int next_member(struct gzip *g, struct vma_loss *loss, struct vma_error *
 		return 0;
 	case MEMBER_LARGE:
 		if (g->sealed) {
+			input_tried(g->in, used + g->out_len);
 			g->out_len = 0;
 			return damaged(g, "damaged: a gzip member larger than one of ours", loss,
 				       err);
@@ -310,6 +316,7 @@ static int next_member(struct gzip *g, struct vma_loss *loss, struct vma_error *
 		g->streaming = true;
 		return 0;
 	case MEMBER_DAMAGED:
+		input_tried(g->in, used + g->out_len);
 		return damaged_member(g, &what, loss, err);
 	default:
 		g->out_len = 0;

@@ -221,9 +221,11 @@ static int find_block(struct lzo *l, uint64_t begin, const char *what, struct vm
 			l->ended = true;
 			break;
 		}
-		ret = right_block(l, 0, err);
+		ret = input_may_try(l->in) ? right_block(l, 0, err) : 0;
 		if (ret < 0)
 			return ret;
+		if (!ret)
+			input_tried(l->in, LZOP_BLOCK);
 	} while (!ret);
 	return lost(l, begin, VMA_LOSS_UNKNOWN, what, loss);
 }
@@ -240,7 +242,7 @@ static int next_block(struct lzo *l, struct vma_loss *loss, struct vma_error *er
 {
 	ssize_t have = input_peek(l->in, BLOCK_HEADER, err);
 	uint64_t begin = l->in->skipped;
-	bool as_written;
+	bool as_written, proven;
 	const char *what;
 	const uint8_t *p;
 	struct block b;
@@ -279,12 +281,14 @@ static int next_block(struct lzo *l, struct vma_loss *loss, struct vma_error *er
 	input_skip(l->in, b.header + b.packed);
 	if (what)
 		return lost(l, begin, b.size, what, loss);
+	/* Its own checksum was right, or there is none and what came out may be anything. */
+	proven = l->flags & (LZOP_F_ADLER_DATA | LZOP_F_CRC_DATA);
 	l->pos = 0;
-	l->used = b.size;
+	l->used = as_written || proven ? b.size : 0;
 	if (as_written)
 		return 0;
-	return lost(l, begin, l->flags & (LZOP_F_ADLER_DATA | LZOP_F_CRC_DATA) ? 0 : b.size,
-		    "damaged lzo stream: wrong checksum of a block", loss);
+	return lost(l, begin, proven ? 0 : b.size, "damaged lzo stream: wrong checksum of a block",
+		    loss);
 }
 
 /* ---- headers ---------------------------------------------------------- */
@@ -332,16 +336,23 @@ static int refused(struct lzo *l, const char *what, struct vma_loss *loss, struc
 }
 
 /*
- * A header with a wrong checksum, so long: to go on, it is taken as it is, or as one of ours if
- * the first block shows that it was one. Its size, or a negative errno.
+ * A header with a wrong checksum, so long: to go on, it is taken as it is, with another flag
+ * about checksums, or as one of ours, as the first block shows. Its size, or a negative errno.
  */
 static ssize_t wrong_header(struct lzo *l, size_t size, struct vma_error *err)
 {
+	static const uint32_t flips[] = {
+		0, LZOP_F_ADLER_DATA, LZOP_F_CRC_DATA, LZOP_F_ADLER_PACKED, LZOP_F_CRC_PACKED,
+	};
 	uint32_t flags = l->flags;
-	int ret = right_block(l, size, err);
+	int ret;
 
-	if (ret)
-		return ret < 0 ? ret : (ssize_t)size;
+	for (unsigned int i = 0; i < sizeof(flips) / sizeof(flips[0]); i++) {
+		l->flags = flags ^ flips[i];
+		ret = right_block(l, size, err);
+		if (ret)
+			return ret < 0 ? ret : (ssize_t)size;
+	}
 	l->flags = LZOP_F_OURS;
 	ret = right_block(l, LZOP_MAGIC_SIZE + HEADER_FIXED + 4, err);
 	if (ret)

@@ -12,12 +12,6 @@
 #include "codec/zstd-scan.h"
 #include "libvma/text.h"
 
-/*
- * A frame says how much memory its decoder needs. 128 MiB is what zstd itself
- * allows unless asked, so archives beyond it could not be restored elsewhere.
- */
-#define WINDOW_LOG_MAX	27
-
 struct zstd {
 	struct zstd_queue queue;
 	struct zstd_scan scan;
@@ -46,7 +40,7 @@ static int start_stream(struct zstd *z, struct vma_error *err)
 		z->stream = ZSTD_createDCtx();
 		if (!z->stream)
 			return vma_fail(err, -ENOMEM, "out of memory");
-		ret = ZSTD_DCtx_setParameter(z->stream, ZSTD_d_windowLogMax, WINDOW_LOG_MAX);
+		ret = ZSTD_DCtx_setParameter(z->stream, ZSTD_d_windowLogMax, ZSTD_WINDOW_LOG_MAX);
 		if (ZSTD_isError(ret))
 			return vma_fail(err, -EINVAL, "zstd: %s", ZSTD_getErrorName(ret));
 	}
@@ -164,6 +158,13 @@ static uint64_t unproven(void *state)
 	return z->scan.stream ? z->stream_out : 0;
 }
 
+static void go_on(void *state)
+{
+	struct zstd *z = state;
+
+	z->scan.go_on = true;
+}
+
 static void close_state(void *state)
 {
 	struct zstd *z = state;
@@ -196,6 +197,7 @@ const struct decompressor decompressor_zstd = {
 	.is = is,
 	.open = open_state,
 	.start_threads = start_threads,
+	.go_on = go_on,
 	.read = read_state,
 	.unproven = unproven,
 	.close = close_state,

@@ -102,6 +102,16 @@ int input_find(struct input *in, const void *what, size_t len, struct vma_error 
 	}
 }
 
+bool input_may_try(const struct input *in)
+{
+	return in->in_vain / INPUT_TRY_FACTOR <= INPUT_TRY_FREE / INPUT_TRY_FACTOR + in->skipped;
+}
+
+void input_tried(struct input *in, uint64_t bytes)
+{
+	in->in_vain += bytes;
+}
+
 void input_free(struct input *in)
 {
 	free(in->buf);

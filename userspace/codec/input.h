@@ -23,6 +23,7 @@ struct input {
 	uint64_t skipped;	/* bytes of the input before pos */
 	size_t ahead;		/* read at least so much at a time */
 	bool ended;
+	uint64_t in_vain;	/* bytes looked at for what was not there, see input_may_try() */
 	uint8_t tail[INPUT_TAIL];	/* the last bytes read, zeroes before the first */
 };
 
@@ -33,6 +34,18 @@ void input_skip(struct input *in, size_t len);
 int input_drop(struct input *in, uint64_t len, struct vma_error *err);
 /* Skips to the next place that begins with these bytes: 1, or 0 and all is skipped. */
 int input_find(struct input *in, const void *what, size_t len, struct vma_error *err);
+
+/*
+ * Whether what may begin here is to be tried; input_tried() says how many bytes that took in
+ * vain. Behind damage anything may look like a beginning, and a forged file can have one at
+ * every few bytes that is megabytes long: some multiple of what was gone over is enough for any
+ * other.
+ */
+#define INPUT_TRY_FACTOR	8u
+#define INPUT_TRY_FREE		(128u << 20)
+bool input_may_try(const struct input *in);
+void input_tried(struct input *in, uint64_t bytes);
+
 void input_free(struct input *in);
 
 static inline const uint8_t *input_at(const struct input *in)

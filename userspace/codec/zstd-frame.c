@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "codec/zstd-frame.h"
 
+#include <string.h>
 #include <zstd.h>
 
 /* Block types that store less than they are long. */
@@ -38,6 +39,7 @@ bool zstd_header_parse(const uint8_t *p, size_t len, struct zstd_header *h)
 		h->content |= (uint64_t)p[at + i] << 8 * i;
 	if (bytes == 2)
 		h->content += 256;
+	h->window = single ? h->content : (8 + (p[5] & 7ull)) << (7 + (p[5] >> 3));
 	return true;
 }
 
@@ -60,6 +62,15 @@ void zstd_seal_put(uint8_t *p, enum seal_kind kind, uint64_t count, const uint8_
 {
 	zstd_seal_put_fixed(p, kind);
 	seal_put(p + ZSTD_SKIP_HEADER, kind, count, from);
+}
+
+bool zstd_seal_like_first(const uint8_t *p)
+{
+	uint8_t fixed[ZSTD_SEAL_FIXED];
+
+	zstd_seal_put_fixed(fixed, SEAL_BEGIN);
+	return (memcmp(p, fixed, 4) == 0) + (memcmp(p + 4, fixed + 4, 4) == 0) +
+	       (memcmp(p + ZSTD_SKIP_HEADER, fixed + ZSTD_SKIP_HEADER, SEAL_FIXED) == 0) >= 2;
 }
 
 bool zstd_seal_get(const uint8_t *p, struct seal *s)

@@ -34,6 +34,12 @@
 /* Of its first bytes: those that are the same in all of a kind. */
 #define ZSTD_SEAL_FIXED		(ZSTD_SKIP_HEADER + SEAL_FIXED)
 
+/*
+ * A frame says how much memory its decoder needs. 128 MiB is what zstd itself
+ * allows unless asked, so archives beyond it could not be restored elsewhere.
+ */
+#define ZSTD_WINDOW_LOG_MAX	27
+
 /* A frame with more content than this is decompressed as a stream, in one thread. */
 #define ZSTD_WHOLE_MAX		(8u << 20)
 
@@ -44,6 +50,7 @@
 struct zstd_header {
 	unsigned int size;		/* of the header itself, bytes */
 	uint64_t content;		/* decompressed bytes, or ZSTD_UNKNOWN */
+	uint64_t window;		/* bytes that its decoder has to keep */
 	bool checksum;			/* four bytes after the last block */
 };
 
@@ -63,6 +70,8 @@ void zstd_seal_put_fixed(uint8_t *p, enum seal_kind kind);
 void zstd_seal_put(uint8_t *p, enum seal_kind kind, uint64_t count, const uint8_t *from);
 /* Of ZSTD_SEAL_SIZE bytes. */
 bool zstd_seal_get(const uint8_t *p, struct seal *s);
+/* Whether ZSTD_SEAL_SIZE bytes at the beginning of a file were its seal before they were damaged. */
+bool zstd_seal_like_first(const uint8_t *p);
 /* What a seal at p has to say of all from `from` on. */
 uint64_t zstd_seal_hash(const uint8_t *from, const uint8_t *p);
 

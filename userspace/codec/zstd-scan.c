@@ -92,28 +92,36 @@ int zstd_scan_damaged(struct zstd_scan *s, uint64_t begin, uint64_t unproven, in
 static ssize_t frame_length(struct zstd_scan *s, const struct zstd_header *h, const char **why,
 			    struct vma_error *err)
 {
+	bool last = false, found = false;
 	size_t at = h->size;
-	bool last = false;
 	ssize_t have;
 
+	*why = "damaged zstd stream";
+	if (!input_may_try(s->in))
+		return 0;
 	*why = NULL;
 	while (!last) {
 		uint32_t size;
 
 		if (at > PACKED_MAX)
-			return 0;
+			break;
 		have = input_peek(s->in, at + ZSTD_BLOCK_HEADER, err);
 		if (have < 0)
 			return have;
 		*why = TRUNCATED;
 		if ((size_t)have < at + ZSTD_BLOCK_HEADER)
-			return 0;
+			break;
 		size = zstd_block_size(input_at(s->in) + at, &last);
 		*why = "damaged zstd stream: a block is too large";
 		if (size > BLOCK_MAX)
-			return 0;
+			break;
 		*why = NULL;
 		at += ZSTD_BLOCK_HEADER + size;
+		found = last;
+	}
+	if (!found) {
+		input_tried(s->in, at);
+		return 0;
 	}
 	at += h->checksum ? 4 : 0;
 	have = input_peek(s->in, at, err);
@@ -122,6 +130,7 @@ static ssize_t frame_length(struct zstd_scan *s, const struct zstd_header *h, co
 	if ((size_t)have >= at)
 		return at;
 	*why = TRUNCATED;
+	input_tried(s->in, at);
 	return 0;
 }
 
@@ -140,7 +149,9 @@ static int foreign_frame(struct zstd_scan *s, size_t have, struct vma_error *err
 
 	if (!zstd_header_parse(input_at(s->in), have, &h))
 		return lose_rest(s, begin, VMA_LOSS_UNKNOWN, TRUNCATED, err);
-	if (h.content > ZSTD_WHOLE_MAX)
+	/* Without the archive's header all would be lost: of a stream what came before damage stays. */
+	if (h.content > ZSTD_WHOLE_MAX || h.window > 1ull << ZSTD_WINDOW_LOG_MAX ||
+	    (!begin && s->go_on))
 		return want_stream(s);
 	length = frame_length(s, &h, &why, err);
 	if (length < 0)
@@ -221,6 +232,7 @@ static int sealed_frame(struct zstd_scan *s, size_t have, struct vma_error *err)
 	good = zstd_seal_get(p, &seal) && seal.kind == SEAL_PIECE && seal.count == h.content;
 	if (good || boundary(p + ZSTD_SEAL_SIZE, got - length - ZSTD_SEAL_SIZE))
 		return take_frame(s, length, &h, &seal, !good, err);
+	input_tried(s->in, length);
 	return find_seal(s, "damaged: a zstd frame without a seal", err);
 }
 
@@ -317,16 +329,6 @@ static int begin_sealed(struct zstd_scan *s, const struct seal *seal)
 	return good ? 0 : lose(s, begin, 0, "damaged: the file's first seal is not as written");
 }
 
-/* Which is damaged, perhaps; where a foreign file's own would not look like it by chance. */
-static bool like_first_seal(const uint8_t *p)
-{
-	uint8_t fixed[ZSTD_SEAL_FIXED];
-
-	zstd_seal_put_fixed(fixed, SEAL_BEGIN);
-	return (memcmp(p, fixed, 4) == 0) + (memcmp(p + 4, fixed + 4, 4) == 0) +
-	       (memcmp(p + ZSTD_SKIP_HEADER, fixed + ZSTD_SKIP_HEADER, SEAL_FIXED) == 0) >= 2;
-}
-
 static int skippable(struct zstd_scan *s, size_t have, struct vma_error *err)
 {
 	uint64_t begin = s->in->skipped;
@@ -337,7 +339,7 @@ static int skippable(struct zstd_scan *s, size_t have, struct vma_error *err)
 
 	if (have < ZSTD_SKIP_HEADER)
 		return lose_rest(s, begin, VMA_LOSS_UNKNOWN, TRUNCATED, err);
-	if (have >= ZSTD_SEAL_SIZE && !begin && like_first_seal(p)) {
+	if (have >= ZSTD_SEAL_SIZE && !begin && zstd_seal_like_first(p)) {
 		if (!zstd_seal_get(p, &seal))
 			seal.kind = SEAL_PIECE;
 		return begin_sealed(s, &seal);

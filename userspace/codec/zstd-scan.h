@@ -22,6 +22,7 @@ struct zstd_scan {
 	struct input *in;
 	struct zstd_queue *queue;
 	struct zstd_seen seen;		/* sealed: the file has seals */
+	bool go_on;			/* as the decoder does */
 	bool ended;
 	bool hold;			/* a seek table is next: first all frames before it */
 	bool closed;			/* a file with seals had its end */
