@@ -150,6 +150,21 @@ static inline struct memory encode(const struct codec_options *o, const uint8_t 
 	return m;
 }
 
+/* A stream of one piece, as a first write makes it. */
+static inline struct memory one_piece(enum codec_kind kind, uint8_t *p, size_t len)
+{
+	struct codec_options o = { .kind = kind };
+	struct memory m = { .fail_read_at = -1 };
+	struct iovec iov = { p, len };
+	struct encoder *e;
+
+	assert_int_equal(encoder_new(&e, &o, memory_write, &m, NULL), 0);
+	assert_int_equal(encoder_write(e, &iov, 1, NULL), 0);
+	assert_int_equal(encoder_finish(e, NULL), 0);
+	encoder_free(e);
+	return m;
+}
+
 /* Everything that comes out, in reads of odd sizes; *ret is the last read's answer. */
 static unsigned int decode_threads;
 
