@@ -216,7 +216,8 @@ static void no_content(void **state)
 static void large_window(void **state)
 {
 	static const uint8_t frame[] = {
-		0x28, 0xb5, 0x2f, 0xfd, 0x80, 21 << 3, 4, 0, 0, 0, 4 << 3 | 1, 0, 0, 'V', 'M', 'A', 0,
+		0x28, 0xb5, 0x2f, 0xfd, 0x80, 21 << 3, 4, 0, 0, 0, 4 << 3 | 1, 0, 0,
+		'V', 'M', 'A', 0,
 	};
 	struct memory m = memory_of(frame, sizeof(frame)), out;
 	struct vma_error err = { "" };

@@ -257,7 +257,7 @@ static uint8_t *noise(size_t len)
 	return p;
 }
 
-/* Damage leads into the data, where a guest keeps such an archive: it is not the end of this one. */
+/* Damage leads into the data, where a guest keeps such an archive: not the end of this one. */
 static void archive_within(void **state)
 {
 	enum { INNER = 200000, AT = 1000000, LEN = 3 * CODEC_PIECE_MAX, TAIL = CODEC_PIECE_MAX };

@@ -70,7 +70,7 @@ void zstd_seal_put_fixed(uint8_t *p, enum seal_kind kind);
 void zstd_seal_put(uint8_t *p, enum seal_kind kind, uint64_t count, const uint8_t *from);
 /* Of ZSTD_SEAL_SIZE bytes. */
 bool zstd_seal_get(const uint8_t *p, struct seal *s);
-/* Whether ZSTD_SEAL_SIZE bytes at the beginning of a file were its seal before they were damaged. */
+/* Whether these ZSTD_SEAL_SIZE bytes were a file's first seal before they were damaged a little. */
 bool zstd_seal_like_first(const uint8_t *p);
 /* What a seal at p has to say of all from `from` on. */
 uint64_t zstd_seal_hash(const uint8_t *from, const uint8_t *p);

@@ -149,7 +149,7 @@ static int foreign_frame(struct zstd_scan *s, size_t have, struct vma_error *err
 
 	if (!zstd_header_parse(input_at(s->in), have, &h))
 		return lose_rest(s, begin, VMA_LOSS_UNKNOWN, TRUNCATED, err);
-	/* Without the archive's header all would be lost: of a stream what came before damage stays. */
+	/* The archive's header is in the first: of a stream what comes before damage stays. */
 	if (h.content > ZSTD_WHOLE_MAX || h.window > 1ull << ZSTD_WINDOW_LOG_MAX ||
 	    (!begin && s->go_on))
 		return want_stream(s);
