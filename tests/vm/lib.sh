@@ -189,8 +189,9 @@ freeze_held() {
 	at_exit "dmsetup resume gate"
 	blockdev --flushbufs /dev/mapper/gate
 	dmsetup suspend --noflush --nolockfs gate
-	"$BED_BUILD/tests/write-mapped" "$file" /dev/mapper/gate "$@" &
+	"$BED_BUILD/tests/write-mapped" "$file" /dev/mapper/gate "$@" >"$WORK/freeze-holder" &
 	freeze_holder=$!
+	wait_for 20 grep -q ready "$WORK/freeze-holder"
 	wait_for 20 sleeps $freeze_holder
 }
 

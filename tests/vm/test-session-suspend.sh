@@ -81,7 +81,7 @@ mkdir "$WORK/tree"
 at_exit "! mountpoint -q $WORK/tree || umount $WORK/tree"
 mount /dev/mapper/d1 "$WORK/tree"
 # It gives back what it has after a while, but within the grace.
-"$tools/ioctl-abuse" drain --slots 2 --batch 2 --delay-us 400000 --out "$WORK/image" /dev/mapper/d1 \
+"$tools/ioctl-abuse" drain --slots 2 --batch 2 --delay-us 200000 --out "$WORK/image" /dev/mapper/d1 \
 	>"$WORK/drain" 2>&1 &
 drain=$!
 at_exit "kill $drain 2>/dev/null || true"
