@@ -4,7 +4,7 @@
 # and nothing else: it does not wait for them, and so no guest does.
 # needs: disks=2x64M
 . "$BED_TOP/tests/vm/lib.sh"
-plan 7
+plan 9
 
 load_target
 disk_fill /dev/vda 1
@@ -65,3 +65,32 @@ in_order() {
 		grep -q '100% of 64.0 MiB' "$WORK/log" && tail -n 1 "$WORK/log" | grep -q suspended
 }
 check "a log has the lines in their order" in_order
+
+# --- a terminal that stops whoever writes to it from the background ---
+into_tostop() {
+	timeout -k 1 $PATIENCE python3 - "${backup[@]}" --output "$1" <<-'END'
+		import os, pty, sys, termios
+		shell, terminal = pty.fork()
+		if not shell:
+		    mode = termios.tcgetattr(2)
+		    mode[3] |= termios.TOSTOP
+		    termios.tcsetattr(2, termios.TCSANOW, mode)
+		    job = os.fork()
+		    if not job:
+		        os.setpgid(0, 0)
+		        os.execv(sys.argv[1], sys.argv[1:])
+		    status = os.waitpid(job, os.WUNTRACED)[1]
+		    if os.WIFSTOPPED(status):
+		        os.kill(job, 9)
+		        os._exit(99)
+		    os._exit(os.waitstatus_to_exitcode(status))
+		try:
+		    while os.read(terminal, 4096):
+		        pass
+		except OSError:
+		    pass
+		sys.exit(os.waitstatus_to_exitcode(os.waitpid(shell, 0)[1]))
+	END
+}
+check "a terminal with tostop" into_tostop "$WORK/tostop.vma"
+check "the archive is whole" same "$WORK/tostop.vma"
