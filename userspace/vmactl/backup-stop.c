@@ -19,6 +19,7 @@
 volatile sig_atomic_t backup_stop;
 
 static volatile sig_atomic_t to_pipe;
+static bool output_is_pipe;
 
 static void on_stop(int signal)
 {
@@ -45,13 +46,16 @@ static void on_alarm(int signal)
 	_exit(EXIT_INTERRUPTED);
 }
 
-void backup_output_ends(void)
+void backup_writes(bool writes)
 {
-	to_pipe = 0;
-	alarm(0);
+	to_pipe = writes && output_is_pipe;
+	if (!to_pipe)
+		alarm(0);
+	else if (backup_stop)
+		alarm(STOP_GRACE_S);
 }
 
-void backup_catch_signals(bool output_is_pipe)
+void backup_catch_signals(bool pipe)
 {
 	struct sigaction stop = { .sa_handler = on_stop, .sa_flags = SA_RESTART };
 	struct sigaction late = { .sa_handler = on_alarm };
@@ -59,7 +63,8 @@ void backup_catch_signals(bool output_is_pipe)
 	struct sigaction old;
 	unsigned int i;
 
-	to_pipe = output_is_pipe;
+	output_is_pipe = pipe;
+	backup_writes(true);
 	sigaction(SIGALRM, &late, NULL);
 	signal(SIGTTOU, SIG_IGN);
 	/* What is ignored stays so: nohup, and a shell's background jobs. */

@@ -124,9 +124,9 @@ struct backup {
 
 /* backup-stop.c: the flag is set by SIGINT, SIGTERM and SIGHUP. */
 extern volatile sig_atomic_t backup_stop;
-void backup_catch_signals(bool output_is_pipe);
-/* Nothing more is written to the pipe: who is told to stop does so in good order. */
-void backup_output_ends(void);
+void backup_catch_signals(bool pipe);
+/* Unless something is being written to the pipe, who is told to stop does so in good order. */
+void backup_writes(bool writes);
 
 /* backup-args.c: an exit code; says itself what is wrong. Looks at no file. */
 int backup_parse(struct backup *b, int argc, char **argv);

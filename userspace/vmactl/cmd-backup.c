@@ -299,8 +299,7 @@ static int transfer(struct backup *b, struct vma_error *err)
 	int r;
 
 	r = copy_disks(b, err);
-	if (r)
-		backup_output_ends();
+	backup_writes(false);
 	end_session(b);
 	/* ESTALE alone may be the archive's file system. */
 	b->result.broken = r == -ESTALE &&
@@ -309,6 +308,7 @@ static int transfer(struct backup *b, struct vma_error *err)
 		backup_explain_break(b, err);
 	if (r)
 		return r;
+	backup_writes(true);
 	r = encoder_finish(b->encoder, err);
 	if (r)
 		return r;
@@ -450,7 +450,7 @@ static int back_up(struct backup *b)
 	}
 	if (!r)
 		r = transfer(b, &err);
-	backup_output_ends();
+	backup_writes(false);
 	/* It might lie on a disk that is suspended, and that nobody resumes while we wait. */
 	if (b->opt.suspended && !b->window)
 		b->opt.summary = NULL;
