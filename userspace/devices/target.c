@@ -372,31 +372,47 @@ out:
 	return r;
 }
 
+/* Whether the device is one of device-mapper's: 1, 0, or -1: that cannot be told. */
+static int is_mapped(dev_t dev)
+{
+	char path[64], line[128];
+	unsigned int number;
+	int mapped = -1;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u", major(dev), minor(dev));
+	if (access(path, F_OK) == 0) {
+		snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/dm", major(dev), minor(dev));
+		return access(path, F_OK) == 0 || errno != ENOENT;
+	}
+	/* Without /sys, as in a rescue system's chroot: by its driver. */
+	f = fopen("/proc/devices", "re");
+	while (f && fgets(line, sizeof(line), f)) {
+		if (!strncmp(line, "Block devices:", 14))
+			mapped = 0;
+		else if (!mapped && strstr(line, " device-mapper\n") &&
+			 sscanf(line, "%u", &number) == 1 && number == major(dev))
+			mapped = 1;
+	}
+	if (f)
+		fclose(f);
+	return mapped;
+}
+
 int target_open_count(dev_t dev, unsigned int *count, struct vma_error *err)
 {
 	struct dm_task *task;
 	struct dm_info info;
-	char path[64], dm[sizeof(path) + 3];
-	bool sys;
 	int r;
 
-	/*
-	 * Device-mapper answers only root; what is none of its devices needs no answer. Without
-	 * /sys there is nobody else to ask.
-	 */
-	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u", major(dev), minor(dev));
-	snprintf(dm, sizeof(dm), "%s/dm", path);
-	sys = access(path, F_OK) == 0;
-	if (sys && access(dm, F_OK) < 0 && errno == ENOENT)
+	/* Device-mapper answers only root; what is none of its devices needs no answer. */
+	if (!is_mapped(dev))
 		return vma_fail(err, -ENODEV, "%u:%u is not a device-mapper device", major(dev),
 				minor(dev));
 	dmlog_capture();
 	task = query(DM_DEVICE_INFO, dev, &info);
 	if (!task) {
 		r = -errno;
-		if (r == -ENXIO && !sys)
-			return vma_fail(err, -ENODEV, "%u:%u is not a device-mapper device",
-					major(dev), minor(dev));
 		return vma_fail(err, r == -ENODEV ? -ENXIO : r,
 				"cannot ask device-mapper about %u:%u: %s", major(dev), minor(dev),
 				strerror(-r));
