@@ -40,7 +40,7 @@ struct gzip {
 	uint64_t begin;			/* of this member */
 	uint64_t unproven;		/* bytes given out of one that is not read to its end */
 	bool any;			/* a member was read */
-	uint64_t members;		/* good ones, while the file has no seals */
+	uint64_t members;		/* good and large ones, while the file has no seals */
 	bool sealed, closed;		/* the file has seals; and its last one was seen */
 	bool lossy;			/* pieces can't be counted any more */
 	bool ended;
@@ -158,7 +158,10 @@ static int find_seal(struct gzip *g, uint64_t begin, const char *what, struct vm
 static int find_member(struct gzip *g, uint64_t begin, const char *what, struct vma_loss *loss,
 		       struct vma_error *err)
 {
-	int ret = input_find(g->in, member_magic, sizeof(member_magic), err);
+	int ret;
+
+	g->lossy = true;
+	ret = input_find(g->in, member_magic, sizeof(member_magic), err);
 
 	g->ended = !ret;
 	return ret < 0 ? ret : lost(g, begin, VMA_LOSS_UNKNOWN, what, loss);
@@ -187,6 +190,20 @@ static bool make_room(struct gzip *g)
 	g->out = larger;
 	g->room = size;
 	return true;
+}
+
+/* What comes next may be within what was taken for a member of so many bytes, and is none. */
+static int gone_over(struct gzip *g, size_t used, const char *what, struct vma_loss *loss,
+		     struct vma_error *err)
+{
+	uint64_t end = g->in->skipped + used, work = used + g->out_len;
+	int ret;
+
+	g->out_len = 0;
+	ret = damaged(g, what, loss, err);
+	if (g->in->skipped < end)
+		input_tried(g->in, work);
+	return ret;
 }
 
 enum member { MEMBER_WHOLE, MEMBER_LARGE, MEMBER_DAMAGED };
@@ -260,14 +277,12 @@ static int check_seal(struct gzip *g, size_t used, struct vma_loss *loss, struct
 		input_skip(g->in, used + GZIP_SEAL_SIZE);
 		return lost(g, g->begin, 0, "damaged: a gzip member differs from its seal", loss);
 	}
-	input_tried(g->in, used + g->out_len);
-	g->out_len = 0;
-	return damaged(g, "damaged: a gzip member without a seal", loss, err);
+	return gone_over(g, used, "damaged: a gzip member without a seal", loss, err);
 }
 
 /* Nothing of it is off the input: another may begin within what was taken for its bytes. */
-static int damaged_member(struct gzip *g, const struct vma_error *what, struct vma_loss *loss,
-			  struct vma_error *err)
+static int damaged_member(struct gzip *g, size_t used, const struct vma_error *what,
+			  struct vma_loss *loss, struct vma_error *err)
 {
 	int ret = 0;
 
@@ -281,8 +296,10 @@ static int damaged_member(struct gzip *g, const struct vma_error *what, struct v
 		}
 	}
 	/* What came out of it may be anything. */
+	if (ret >= 0)
+		return gone_over(g, used, what->text, loss, err);
 	g->out_len = 0;
-	return ret < 0 ? ret : damaged(g, what->text, loss, err);
+	return ret;
 }
 
 static int next_member(struct gzip *g, struct vma_loss *loss, struct vma_error *err)
@@ -307,17 +324,15 @@ static int next_member(struct gzip *g, struct vma_loss *loss, struct vma_error *
 		return 0;
 	case MEMBER_LARGE:
 		if (g->sealed) {
-			input_tried(g->in, used + g->out_len);
-			g->out_len = 0;
-			return damaged(g, "damaged: a gzip member larger than one of ours", loss,
-				       err);
+			return gone_over(g, used, "damaged: a gzip member larger than one of ours",
+					 loss, err);
 		}
 		input_skip(g->in, used);
+		g->members++;
 		g->streaming = true;
 		return 0;
 	case MEMBER_DAMAGED:
-		input_tried(g->in, used + g->out_len);
-		return damaged_member(g, &what, loss, err);
+		return damaged_member(g, used, &what, loss, err);
 	default:
 		g->out_len = 0;
 		return ret;
@@ -353,7 +368,7 @@ static int lone_seal(struct gzip *g, struct vma_loss *loss, struct vma_error *er
 	if (g->sealed && seal.kind != SEAL_END)
 		return 0;
 	/* What is within the data may have seals, too, and damage lead into it. */
-	if (!g->sealed && g->members > 1)
+	if (!g->sealed && g->members > 1 && g->lossy)
 		return 0;
 	good = seal.hash == seal_hash(p, p + GZIP_SEAL_AT);
 	input_skip(g->in, GZIP_SEAL_SIZE);

@@ -197,8 +197,11 @@ static int right_block(struct lzo *l, size_t at, struct vma_error *err)
 	ret = make_room(l, LZOP_BLOCK, err);
 	if (ret)
 		return ret;
-	return (size_t)have >= at + b.packed && packed_sums(&b, input_at(l->in) + at) &&
-	       !unpack(l, &b, input_at(l->in) + at);
+	if ((size_t)have >= at + b.packed && packed_sums(&b, input_at(l->in) + at) &&
+	    !unpack(l, &b, input_at(l->in) + at))
+		return 1;
+	input_tried(l->in, (uint64_t)b.packed + b.size);
+	return 0;
 }
 
 /*
@@ -224,8 +227,6 @@ static int find_block(struct lzo *l, uint64_t begin, const char *what, struct vm
 		ret = input_may_try(l->in) ? right_block(l, 0, err) : 0;
 		if (ret < 0)
 			return ret;
-		if (!ret)
-			input_tried(l->in, LZOP_BLOCK);
 	} while (!ret);
 	return lost(l, begin, VMA_LOSS_UNKNOWN, what, loss);
 }

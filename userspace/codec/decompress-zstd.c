@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <zstd.h>
 
 #include "codec/decompressor.h"
@@ -21,6 +22,8 @@ struct zstd {
 	uint64_t stream_at, stream_in, stream_out;
 	size_t stream_want;		/* bytes that the decoder would like to have next */
 	bool stream_full;		/* more may come out of it without input */
+	bool stream_sum;		/* it ends with a checksum, of these bytes in the end */
+	uint8_t stream_tail[4];
 
 	/* An I/O error found while reading ahead, to be told after the frames before it. */
 	int ahead_failed;
@@ -34,8 +37,13 @@ static bool is(const uint8_t *p, size_t len)
 
 static int start_stream(struct zstd *z, struct vma_error *err)
 {
+	ssize_t have = input_peek(z->scan.in, ZSTD_HEADER_MAX, err);
+	struct zstd_header h;
 	size_t ret;
 
+	if (have < 0)
+		return have;
+	z->stream_sum = zstd_header_parse(input_at(z->scan.in), have, &h) && h.checksum;
 	if (!z->stream) {
 		z->stream = ZSTD_createDCtx();
 		if (!z->stream)
@@ -51,6 +59,15 @@ static int start_stream(struct zstd *z, struct vma_error *err)
 	z->stream_in = 0;
 	z->stream_out = 0;
 	return 0;
+}
+
+static void keep_tail(struct zstd *z, const uint8_t *p, size_t len)
+{
+	const size_t room = sizeof(z->stream_tail);
+	size_t n = len < room ? len : room;
+
+	memmove(z->stream_tail, z->stream_tail + n, room - n);
+	memcpy(z->stream_tail + room - n, p + len - n, n);
 }
 
 static void read_ahead(struct zstd *z)
@@ -112,13 +129,16 @@ static ssize_t read_stream(struct zstd *z, uint8_t *buf, size_t len, struct vma_
 	/* Without input, only what the decoder still holds can come out. */
 	if (hint && !have && !out.pos)
 		return stream_damaged(z, vma_fail(&what, -EBADMSG, ZSTD_TRUNCATED), &what, err);
+	if (in.pos)
+		keep_tail(z, input_at(z->scan.in), in.pos);
 	input_skip(z->scan.in, in.pos);
 	z->stream_in += in.pos;
 	z->stream_out += out.pos;
 	z->stream_want = hint;
 	z->stream_full = out.pos == out.size;
 	if (!hint) {
-		zstd_seen_add(&z->scan.seen, z->stream_in, z->stream_out, NULL);
+		zstd_seen_add(&z->scan.seen, z->stream_in, z->stream_out,
+			      z->stream_sum ? z->stream_tail : NULL);
 		z->scan.stream = false;
 	}
 	return out.pos;

@@ -34,10 +34,12 @@ bool gzip_seal_get(const uint8_t *p, struct seal *s)
 bool gzip_seal_like_first(const uint8_t *p, bool followed)
 {
 	uint8_t fixed[GZIP_SEAL_FIXED];
+	bool at_begin, seal, end;
 
 	gzip_seal_put_fixed(fixed, SEAL_BEGIN);
-	return (memcmp(p, fixed, GZIP_SEAL_AT) == 0) +
-	       (memcmp(p + GZIP_SEAL_AT, fixed + GZIP_SEAL_AT, SEAL_FIXED) == 0) +
-	       (memcmp(p + GZIP_SEAL_AT + SEAL_SIZE, tail, sizeof(tail)) == 0) +
-	       followed >= 2;
+	at_begin = memcmp(p, fixed, GZIP_SEAL_AT) == 0;
+	seal = memcmp(p + GZIP_SEAL_AT, fixed + GZIP_SEAL_AT, SEAL_FIXED) == 0;
+	end = memcmp(p + GZIP_SEAL_AT + SEAL_SIZE, tail, sizeof(tail)) == 0;
+	/* With the end alone it would be any empty member, which others may write. */
+	return at_begin + seal + end + (followed && (at_begin || seal)) >= 2;
 }

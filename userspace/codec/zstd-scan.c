@@ -345,8 +345,8 @@ static int skippable(struct zstd_scan *s, size_t have, struct vma_error *err)
 		return begin_sealed(s, &seal);
 	}
 	if (have >= ZSTD_SEAL_SIZE && zstd_seal_get(p, &seal)) {
-		/* Later than that it is one of what is within the data, into which damage led. */
-		if (!s->seen.sealed && s->seen.nr <= 1)
+		/* Later than that it may be one of what is within the data, where damage led. */
+		if (!s->seen.sealed && (s->seen.nr <= 1 || !s->queue->lossy))
 			return begin_sealed(s, &seal);
 		if (s->seen.sealed && seal.kind == SEAL_END)
 			return last_seal(s, &seal);
