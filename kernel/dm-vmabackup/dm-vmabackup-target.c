@@ -347,7 +347,7 @@ static int vmab_preresume(struct dm_target *ti)
 	}
 	r = vmab_disk_register(ti->private, dm_disk(dm_table_get_md(ti->table)));
 	if (r)
-		DMERR("%s: its fleece device is used by another disk or table, or the reverse",
+		DMERR("%s: another disk or table uses its fleece device, or the reverse",
 		      dm_table_device_name(ti->table));
 	return r;
 }
