@@ -91,13 +91,23 @@ struct shifted {
 	uint64_t given, wrong, likely;
 };
 
+/* The clusters that are likely, as bits. */
+static uint64_t likely_of(const struct vma_reader *r)
+{
+	uint64_t offset = 0, length, likely = 0;
+
+	for (; vma_reader_run(r, VMA_CLUSTERS_LIKELY, 1, &offset, &length); offset += length)
+		for (uint64_t i = offset; i < offset + length; i += CLUSTER)
+			likely |= 1ull << i / CLUSTER;
+	return likely;
+}
+
 /* What was given out wrong must be among what is likely. */
 static struct shifted read_shifted(struct built *b)
 {
 	struct told told = { .nr = 0 };
 	struct vma_tolerance t = { .fault = tell, .ctx = &told };
 	struct vma_error err = { "" };
-	uint64_t offset = 0, length;
 	struct shifted s = { 0 };
 	struct vma_reader *r;
 	struct vma_cluster c;
@@ -110,9 +120,7 @@ static struct shifted read_shifted(struct built *b)
 			if (c.data[i] != c.cluster + 1)
 				s.wrong |= 1ull << c.cluster;
 	}
-	for (; vma_reader_run(r, VMA_CLUSTERS_LIKELY, 1, &offset, &length); offset += length)
-		for (uint64_t i = offset; i < offset + length; i += CLUSTER)
-			s.likely |= 1ull << i / CLUSTER;
+	s.likely = likely_of(r);
 	assert_true(told.nr);
 	assert_int_equal(s.wrong & ~s.likely, 0);
 	vma_reader_free(r);
@@ -232,17 +240,6 @@ static void headers_of_a_lost_sector(void **state)
 	built_free(&b);
 }
 
-/* The clusters that are likely, as bits. */
-static uint64_t likely_of(const struct seen *s)
-{
-	uint64_t offset = 0, length, likely = 0;
-
-	for (; vma_reader_run(s->r, VMA_CLUSTERS_LIKELY, 1, &offset, &length); offset += length)
-		for (uint64_t i = offset; i < offset + length; i += CLUSTER)
-			likely |= 1ull << i / CLUSTER;
-	return likely;
-}
-
 /* A piece that ended well is proven, though the next one, in the same extent, does not. */
 static void pieces(void **state)
 {
@@ -263,7 +260,7 @@ static void pieces(void **state)
 		read_damaged(&s, &l, false);
 		assert_int_equal(s.clusters, UNSUMMED_ALL &
 				 ~(clusters_from(1, 10) & ~clusters_from(1, 11)));
-		assert_int_equal(likely_of(&s), (e ? 0 : clusters_from(0, 0)) |
+		assert_int_equal(likely_of(s.r), (e ? 0 : clusters_from(0, 0)) |
 				 (clusters_from(1, 0) & s.clusters));
 		vma_reader_free(s.r);
 	}
