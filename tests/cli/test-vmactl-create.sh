@@ -3,7 +3,7 @@
 # "create" archives images as they are, under every compression, and its archives are good
 # for others: the tests' own reader, and the decompressors themselves.
 . "$(dirname "$0")/lib.sh"
-plan 106
+plan 117
 
 oracle() {
 	python3 "$CLI_DIR/../oracle/vmaread.py" "$@" >"$OUT" 2>"$ERR"
@@ -57,9 +57,17 @@ vmactl 0 "without names" create c.vma sparse dense
 vmactl 0 "they are" list c.vma
 stdout_has "disk0" "devname: disk0"
 stdout_has "and disk1" "devname: disk1"
-vmactl 0 "with progress" create -v d.vma a=sparse b=dense
-stdout_has "vma's lines" "progress 100% 13648384/13648384 "
-stdout_has "and the summary" "image b: size=4211200 zeros=0 saved=4211200"
+# told STATUS ARGUMENT...: exit status, whatever is on standard error.
+told() {
+	local want=$1 status=0
+
+	shift
+	"$@" >"$OUT" 2>"$ERR" || status=$?
+	test "$status" -eq "$want"
+}
+check "with progress" told 0 "$VMACTL" create -v d.vma a=sparse b=dense
+stderr_has "vma's lines" "progress 100% 13648384/13648384 "
+stderr_has "and the summary" "image b: size=4211200 zeros=0 saved=4211200"
 vmactl 0 "configurations only" create e.vma -c qemu-server.conf
 head -c 1000 dense >odd
 vmactl 0 "an image that is no multiple of 512" create f.vma vmstate=odd
@@ -90,7 +98,7 @@ check "and stays" test "$(cat j.vma.idx)" = mine
 vmactl 0 "the archive is good" verify j.vma
 vmactl 2 "gzip has no index" create --index k.vma.gz a=dense
 vmactl 2 "nor has a pipe" create --index - a=dense
-vmactl 1 "no index of an archive that fails" create --index k.vma a=dense a=sparse
+vmactl 1 "no index of an archive that fails" create --index k.vma a=dense b=nothing
 check "is left" test -z "$(find . -name 'k.vma*' -o -name '*.tmp-*')"
 rm -rf i.vma* j.vma*
 
@@ -103,8 +111,18 @@ wait $!
 vmactl 0 "which somebody reads" verify from-fifo
 vmactl 0 "to a command" create "exec:cat >from-command; exit 0" x=dense
 vmactl 0 "which gets all of it" verify from-command
+check "one that writes to standard output" told 0 "$VMACTL" create -v exec:cat x=dense
+mv "$OUT" from-command
+vmactl 0 "finds nothing else there" verify from-command
+vmactl 0 "one that compresses" create "exec:gzip -1 >from-command.gz" x=dense
+vmactl 0 "gets what is not" verify from-command.gz
+unborn=(env --ignore-signal=CHLD "$VMACTL" create)
+check "a command where the ends of children are ignored" told 0 "${unborn[@]}" "exec:cat >z" x=dense
+check "one that fails there" told 1 "${unborn[@]}" "exec:cat >z; exit 3" x=dense
+stderr_has "is told" "exit status 3"
 vmactl 1 "a command that fails" create "exec:cat >/dev/null; exit 3" x=dense
 stderr_has "is told" "exit status 3"
+rm z
 vmactl 1 "one that reads nothing" create "exec:exit 0" x=dense y=sparse
 rm -f from-*
 
@@ -151,7 +169,7 @@ interrupted() {
 	timeout 30 cat alive >"$OUT" &
 	reader=$!
 	exec 3<>gate
-	env --default-signal=QUIT "$VMACTL" create "exec:$2" x=shrinks 2>"$ERR" 3>&- 8>alive &
+	env --default-signal "$VMACTL" create "exec:$2" x=shrinks 2>"$ERR" 3>&- 8>alive &
 	pid=$!
 	for ((i = 0; i < 300; i++)); do
 		[ ! -e started ] || break
@@ -175,6 +193,9 @@ half='head -c 100000 >part; touch started; read -r go <gate; cat >>part; mv part
 	check "nor a subshell of it" interrupted 5 "($half); :" 'kill $pid'
 	check "nor the end of a pipeline" interrupted 5 "cat | ($half)" 'kill $pid'
 	check "nor by SIGQUIT" interrupted 5 "cat | ($half)" 'kill -QUIT $pid'
+	check "nor by another signal" interrupted 5 "cat | ($half)" 'kill -ALRM $pid'
+	check "nor by a limit of the processor's time" interrupted 5 "cat | ($half)" \
+		'kill -XCPU $pid'
 	check "nor one that is stopped" interrupted 5 "($half); :" \
 		'kill -STOP -- -$(pgrep -P $pid); kill $pid'
 	check "nor one that ignores the signal, whose shell does not" interrupted 5 \
@@ -195,7 +216,15 @@ vmactl 1 "an archive that exists" create ../a.vma x=../dense
 check "stays" cmp ../a.vma ../copy.vma
 vmactl 1 "an image that is not there" create z.vma x=../dense y=nothing
 vmactl 1 "a directory" create z.vma x=..
-vmactl 1 "a device's name twice" create z.vma x=../dense x=../sparse
+vmactl 2 "a device's name twice" create z.vma x=../dense x=../sparse
+vmactl 2 "a device's name that cannot be" create z.vma 'a b=../dense'
+vmactl 2 "a configuration's name twice" create z.vma -c ../qemu-server.conf -c ../qemu-server.conf
+there() {
+	"$VMACTL" create - x=../dense 2>&1
+}
+check "messages would go where the archive goes" told 1 there
+check "which is told, and all that is written" \
+	test "$(cut -d , -f 1 <"$OUT")" = "vmactl: standard output: standard error goes where standard output goes"
 vmactl 2 "no name" create z.vma =../dense
 vmactl 2 "nothing to put in" create z.vma
 vmactl 2 "another format" create z.vma -d format=qcow2:x=../dense

@@ -82,6 +82,8 @@ int command_start(const char *command, pid_t *child, struct vma_error *err)
 {
 	int ends[2], error;
 
+	/* Inherited, it would take from us how the command ended. */
+	signal(SIGCHLD, SIG_DFL);
 	/* What outlives the shell that started it is waited for, too, when all has to end. */
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	if (pipe2(ends, O_CLOEXEC) != 0)

@@ -53,6 +53,19 @@ static void output_free(struct output *o)
 	free(o);
 }
 
+/*
+ * Whether messages would land among what is written. A character device keeps nothing, or knows
+ * its users apart.
+ */
+static bool is_stderr(int fd)
+{
+	struct stat st, messages;
+
+	return fstat(fd, &st) == 0 && fstat(STDERR_FILENO, &messages) == 0 &&
+	       st.st_dev == messages.st_dev && st.st_ino == messages.st_ino &&
+	       !S_ISCHR(st.st_mode);
+}
+
 static int open_stdout(struct output *o, struct vma_error *err)
 {
 	int flags;
@@ -68,6 +81,9 @@ static int open_stdout(struct output *o, struct vma_error *err)
 	if (isatty(o->fd))
 		return vma_fail(err, -EINVAL,
 				"standard output is a terminal: redirect it, or give a path");
+	if (is_stderr(o->fd))
+		return vma_fail(err, -EINVAL,
+				"standard error goes where standard output goes, messages would land in the archive: redirect one of them");
 	return 0;
 }
 

@@ -67,6 +67,7 @@ struct create {
 	struct config *configs;
 	unsigned int nr_configs;
 
+	struct vma_header *names;	/* those alone, since libvma knows which are good */
 	struct vma_header *header;
 	struct vma_writer *writer;
 	struct output *output;
@@ -82,11 +83,10 @@ struct create {
 
 /* ---- progress, as vma prints it --------------------------------------- */
 
-static FILE *listing(const struct create *c)
-{
-	return strcmp(c->archive, "-") == 0 ? stderr : stdout;
-}
-
+/*
+ * On standard error, whatever the archive is: a command has our standard output, and what it
+ * writes there may be the archive.
+ */
 static void show_progress(struct create *c)
 {
 	unsigned int percent = (double)c->done * 100 / (double)c->total;
@@ -96,9 +96,8 @@ static void show_progress(struct create *c)
 		return;
 	c->shown = percent;
 	vma_writer_stats(c->writer, &stats);
-	fprintf(listing(c), "progress %u%% %" PRIu64 "/%" PRIu64 " %" PRIu64 "\n", percent, c->done,
+	fprintf(stderr, "progress %u%% %" PRIu64 "/%" PRIu64 " %" PRIu64 "\n", percent, c->done,
 		c->total, c->done > stats.data_bytes ? c->done - stats.data_bytes : 0);
-	fflush(listing(c));
 }
 
 /* ---- the header ------------------------------------------------------- */
@@ -347,9 +346,8 @@ static void print_summary(const struct create *c)
 		uint64_t size = source_size(c->disks[i].source);
 		uint64_t data = c->disks[i].data < size ? c->disks[i].data : size;
 
-		fprintf(listing(c), "image %s: size=%" PRIu64 " zeros=%" PRIu64 " saved=%" PRIu64
-			"\n", vma_escape(name, sizeof(name), c->disks[i].name), size, size - data,
-			data);
+		fprintf(stderr, "image %s: size=%" PRIu64 " zeros=%" PRIu64 " saved=%" PRIu64 "\n",
+			vma_escape(name, sizeof(name), c->disks[i].name), size, size - data, data);
 	}
 }
 
@@ -361,6 +359,7 @@ static void clean_up(struct create *c)
 	output_abort(c->output);
 	vma_writer_free(c->writer);
 	vma_header_free(c->header);
+	vma_header_free(c->names);
 	for (unsigned int i = 0; i < RANGES; i++)
 		free(c->ranges[i].buf);
 	for (unsigned int i = 0; i < c->nr_disks; i++) {
@@ -395,6 +394,7 @@ static int add_disk(struct create *c, const char *arg)
 {
 	struct disk *d = &c->disks[c->nr_disks];
 	const char *equals;
+	struct vma_error err;
 
 	if (strncmp(arg, "format=", 7) == 0) {
 		if (strncmp(arg + 7, "raw:", 4) != 0)
@@ -423,6 +423,18 @@ static int add_disk(struct create *c, const char *arg)
 	c->nr_disks++;
 	if (!*d->path || !*d->name)
 		return usage_error(&cmd_create, "%s: write NAME=PATH", arg);
+	if (vma_header_add_device(c->names, d->name, VMA_BLOCK_SIZE, &err) < 0)
+		return usage_error(&cmd_create, "%s", err.text);
+	return EXIT_OK;
+}
+
+static int add_config(struct create *c, const char *path)
+{
+	struct vma_error err;
+
+	c->configs[c->nr_configs++].path = path;
+	if (vma_header_add_config(c->names, config_file_name(path), "", 0, &err))
+		return usage_error(&cmd_create, "%s", err.text);
 	return EXIT_OK;
 }
 
@@ -448,7 +460,7 @@ static int parse(struct create *c, int argc, char **argv)
 			c->verbose = true;
 			break;
 		case 'c':
-			c->configs[c->nr_configs++].path = optarg;
+			code = add_config(c, optarg);
 			break;
 		case 'd':
 			drives[nr_drives++] = optarg;
@@ -476,7 +488,8 @@ static int parse(struct create *c, int argc, char **argv)
 	free(drives);
 	if (code == EXIT_OK && !c->nr_disks && !c->nr_configs)
 		code = usage_error(&cmd_create, "give what to put in: NAME=PATH or -c FILE");
-	if (code == EXIT_OK && !c->codec_given)
+	/* A command's words are no name: one that ends in .gz may well compress itself. */
+	if (code == EXIT_OK && !c->codec_given && !output_is_command(c->archive))
 		c->codec.kind = codec_of_path(c->archive);
 	if (code == EXIT_OK && c->with_index && index_out_allowed(c->archive, c->codec.kind, &err))
 		code = usage_error(&cmd_create, "%s", err.text);
@@ -485,20 +498,22 @@ static int parse(struct create *c, int argc, char **argv)
 
 static int run(int argc, char **argv)
 {
+	static const uint8_t uuid[16];
 	struct create c = { .stop_fd = -1 };
 	int code;
 
 	c.disks = calloc(argc, sizeof(*c.disks));
 	c.configs = calloc(argc, sizeof(*c.configs));
-	if (c.disks && c.configs) {
+	c.names = vma_header_new(uuid, 0);
+	if (c.disks && c.configs && c.names) {
 		code = parse(&c, argc, argv);
 		if (code == EXIT_OK)
 			code = create(&c);
-		clean_up(&c);
 	} else {
 		complain("out of memory");
 		code = EXIT_FAILED;
 	}
+	clean_up(&c);
 	free(c.disks);
 	free(c.configs);
 	return code;

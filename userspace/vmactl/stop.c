@@ -9,22 +9,30 @@
 
 #include "libvma/text.h"
 
-int stop_open(bool quit_too, struct vma_error *err)
+/* A blocked signal is kept even if it is ignored: nohup would be in vain. */
+static void add(sigset_t *set, const int *signals, unsigned int n)
 {
-	static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
 	struct sigaction now;
+
+	for (unsigned int i = 0; i < n; i++)
+		if (sigaction(signals[i], NULL, &now) != 0 || now.sa_handler != SIG_IGN)
+			sigaddset(set, signals[i]);
+}
+
+int stop_open(bool all, struct vma_error *err)
+{
+	static const int usual[] = { SIGINT, SIGTERM, SIGHUP };
+	/* What else ends a program from outside: a key, limits, timers of who started it. */
+	static const int others[] = {
+		SIGQUIT, SIGALRM, SIGXCPU, SIGUSR1, SIGUSR2, SIGVTALRM, SIGPROF,
+	};
 	sigset_t set;
 	int fd;
 
 	sigemptyset(&set);
-	for (unsigned int i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
-		if (signals[i] == SIGQUIT && !quit_too)
-			continue;
-		/* A blocked signal is kept even if it is ignored: nohup would be in vain. */
-		if (sigaction(signals[i], NULL, &now) == 0 && now.sa_handler == SIG_IGN)
-			continue;
-		sigaddset(&set, signals[i]);
-	}
+	add(&set, usual, sizeof(usual) / sizeof(usual[0]));
+	if (all)
+		add(&set, others, sizeof(others) / sizeof(others[0]));
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (fd < 0)
 		return vma_fail(err, -errno, "cannot watch for signals: %s", strerror(errno));

@@ -5,8 +5,9 @@
  *
  * They stay blocked from stop_open() on and are read from a file descriptor, so
  * none can arrive between a look and a read that blocks. Opened before threads
- * are made, which inherit what is blocked. SIGQUIT stays what it is, a way out at once with
- * nothing tidied up, unless that would let somebody else go on with half of something.
+ * are made, which inherit what is blocked. Other signals (SIGQUIT, SIGALRM, SIGXCPU ...) stay
+ * what they are, a way out at once with nothing tidied up, unless that would let somebody else
+ * go on with half of something: then all are meant.
  */
 #ifndef STOP_H
 #define STOP_H
@@ -14,7 +15,7 @@
 #include "libvma/vma.h"
 
 /* Returns a file descriptor for poll(), or a negative errno. */
-int stop_open(bool quit_too, struct vma_error *err);
+int stop_open(bool all, struct vma_error *err);
 
 /* Whether one of the signals came; they stay pending. fd -1: never. */
 bool stop_requested(int fd);
