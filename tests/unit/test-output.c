@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -259,6 +260,36 @@ static pid_t dead_process(void)
 	return pid;
 }
 
+/* Called so, or as we are. */
+static pid_t live_process(const char *name)
+{
+	int ends[2];
+	pid_t pid;
+	char byte;
+
+	assert_int_equal(pipe(ends), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid) {
+		if (name)
+			prctl(PR_SET_NAME, name);
+		if (write(ends[1], "", 1) != 1)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	assert_int_equal(read(ends[0], &byte, 1), 1);
+	close(ends[0]);
+	close(ends[1]);
+	return pid;
+}
+
+static void end_process(pid_t pid)
+{
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
 /* Nothing gives it any name: it keeps the one it has, also from the next backup's sweep. */
 static void no_name_at_all(void **state)
 {
@@ -385,12 +416,13 @@ static void the_killed_are_swept(void **state)
 {
 	char dead[sizeof(path) + 96], alive[sizeof(path) + 96], other[sizeof(path) + 96];
 	char locked[sizeof(path) + 96];
+	pid_t child = live_process(NULL);
 	struct output *o;
 	int fd;
 
 	(void)state;
 	temporary_path(dead, sizeof(dead), dead_process());
-	temporary_path(alive, sizeof(alive), (int)getppid());
+	temporary_path(alive, sizeof(alive), (int)child);
 	temporary_path(locked, sizeof(locked), dead_process());
 	snprintf(other, sizeof(other), "%s.tmp-another.host-%d", path, dead_process());
 	make_file(dead, "half");
@@ -412,6 +444,23 @@ static void the_killed_are_swept(void **state)
 	assert_int_equal(unlink(alive), 0);
 	assert_int_equal(unlink(locked), 0);
 	assert_int_equal(unlink(other), 0);
+	end_process(child);
+}
+
+/* The machine was booted since: another program has the number, or we have. */
+static void a_number_that_is_used_again(void **state)
+{
+	char others[sizeof(path) + 96], own[sizeof(path) + 96];
+	pid_t child = live_process("another");
+
+	(void)state;
+	temporary_path(others, sizeof(others), (int)child);
+	temporary_path(own, sizeof(own), (int)getpid());
+	make_file(others, "half");
+	make_file(own, "half");
+	assert_int_equal(output_sweep(path), 2);
+	assert_int_equal(entries(), 0);
+	end_process(child);
 }
 
 static void bad_paths(void **state)
@@ -663,6 +712,7 @@ int main(void)
 		test(fifo_that_was_replaced),
 		test(leftovers_of_others_stay),
 		test(the_killed_are_swept),
+		test(a_number_that_is_used_again),
 		test(bad_paths),
 		test(relative_paths),
 		test(many_pieces),

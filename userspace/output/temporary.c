@@ -14,6 +14,9 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+/* The kernel's TASK_COMM_LEN, and a line's end. */
+#define PROCESS_NAME	17
+
 /* What all such names of this host have in common. */
 static char *infix(void)
 {
@@ -51,6 +54,34 @@ bool temporary_keep(int dir, const char *name)
 	return fchmodat(dir, name, S_IRUSR, 0) == 0;
 }
 
+/* What a process calls itself; false if that is not to be known. */
+static bool name_of(pid_t pid, char name[PROCESS_NAME])
+{
+	char path[sizeof("/proc//comm") + 3 * sizeof(pid)];
+	bool known;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+	f = fopen(path, "re");
+	known = f && fgets(name, PROCESS_NAME, f);
+	if (f)
+		fclose(f);
+	return known;
+}
+
+/*
+ * After a boot a number may be somebody else's, ours too: what was written before we began is
+ * of another.
+ */
+static bool is_dead(pid_t pid)
+{
+	char name[PROCESS_NAME], own[PROCESS_NAME];
+
+	if (pid == getpid() || (kill(pid, 0) != 0 && errno == ESRCH))
+		return true;
+	return name_of(pid, name) && name_of(getpid(), own) && strcmp(name, own) != 0;
+}
+
 /* "<something with .vma><infix><pid>" of a process that is gone. */
 static bool has_dead_name(const char *name, const char *middle)
 {
@@ -66,7 +97,7 @@ static bool has_dead_name(const char *name, const char *middle)
 	pid = strtoul(at + strlen(middle), &end, 10);
 	if (errno || *end || !pid || pid > 0x7fffffff)
 		return false;
-	return kill((pid_t)pid, 0) != 0 && errno == ESRCH;
+	return is_dead((pid_t)pid);
 }
 
 static bool remove_leftover(int dir, const char *name)
