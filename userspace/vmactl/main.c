@@ -43,24 +43,34 @@ static void take_name(const char *name)
 	nr_commands = sizeof(vma_commands) / sizeof(vma_commands[0]);
 }
 
-/* One line, whatever is in it: paths and messages may hold control characters. */
+#define MAX_TEXT	8192	/* bytes of a message, with the zero; what is longer is cut */
+#define MAX_PREFIX	64
+
+/*
+ * One line, whatever is in it: paths and messages may hold control characters. In one piece,
+ * for others may write to the same place.
+ */
 static void print_line(const char *prefix, const char *text)
 {
-	fputs(prefix, stderr);
+	/* Each byte may become four. */
+	char line[MAX_PREFIX + 4 * MAX_TEXT];
+	size_t n = (size_t)snprintf(line, MAX_PREFIX, "%s", prefix);
+
 	for (; *text; text++) {
 		unsigned char c = *text;
 
 		if (c < 0x20 || c == 0x7f)
-			fprintf(stderr, "\\x%02x", c);
+			n += (size_t)snprintf(line + n, sizeof(line) - n, "\\x%02x", c);
 		else
-			putc(c, stderr);
+			line[n++] = (char)c;
 	}
-	putc('\n', stderr);
+	line[n++] = '\n';
+	fwrite(line, 1, n, stderr);
 }
 
 void complain(const char *fmt, ...)
 {
-	char text[8192], prefix[64];
+	char text[MAX_TEXT], prefix[MAX_PREFIX];
 	va_list args;
 
 	va_start(args, fmt);
@@ -72,7 +82,7 @@ void complain(const char *fmt, ...)
 
 int usage_error(const struct command *cmd, const char *fmt, ...)
 {
-	char text[8192], prefix[64];
+	char text[MAX_TEXT], prefix[MAX_PREFIX];
 	va_list args;
 
 	va_start(args, fmt);
