@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Help, the version, and what a wrong command line gets: exit status 2 and a pointer to help.
 . "$(dirname "$0")/lib.sh"
-plan 37
+plan 38
 
 vmactl 0 "--help" --help
 for command in backup status list config verify extract; do
@@ -52,3 +52,14 @@ vmactl 2 "list with two archives" list a b
 vmactl 2 "an unknown option" list --nonsense a
 stderr_has "is named" "--nonsense"
 vmactl 2 "an option without its argument" config a -c
+
+# Or two that write to one log would mingle.
+check "a message is written in one piece" python3 - "$VMACTL" <<-'END'
+	import socket, subprocess, sys
+	ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+	subprocess.run([sys.argv[1], "list", "/nonexistent\n"], stderr=theirs)
+	theirs.close()
+	message = ours.recv(65536)
+	assert message.startswith(b"vmactl: /nonexistent\\x0a: ") and message.endswith(b"\n"), message
+	assert ours.recv(65536) == b""
+END
