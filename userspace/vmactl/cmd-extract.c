@@ -77,6 +77,7 @@ static int copy(struct extract *x, struct vma_reader *r, int stop_fd, bool *read
 
 static int commit(struct extract *x, struct vma_error *err)
 {
+	bool named;
 	int ret = 0;
 
 	for (unsigned int id = 0; id < 256 && !ret; id++) {
@@ -88,7 +89,7 @@ static int commit(struct extract *x, struct vma_error *err)
 			x->sinks[id] = NULL;
 	}
 	if (!ret && x->dir) {
-		ret = new_dir_commit(x->dir, err);
+		ret = new_dir_commit(x->dir, &named, err);
 		x->dir = NULL;
 	}
 	return ret;

@@ -13,6 +13,9 @@
 #include "vmactl/extract.h"
 #include "vmactl/vmactl.h"
 
+/* Where the memory of a virtual machine goes in the directory, as with vma. */
+#define VMSTATE_FILE	"vmstate.bin"
+
 /* A map is no command line, so how that is used is not to be explained. */
 #define refuse(x, ...)	((x)->map_path ? (complain(__VA_ARGS__), EXIT_FAILED) : \
 					 usage_error(&cmd_extract, __VA_ARGS__))
@@ -195,7 +198,7 @@ static int open_in_directory(struct extract *x, const char *name, unsigned int i
 	int fd, ret;
 
 	if (strcmp(name, VMA_VMSTATE) == 0)
-		strcpy(file, "vmstate.bin");
+		strcpy(file, VMSTATE_FILE);
 	else
 		snprintf(file, sizeof(file), "disk-%s.raw", name);
 	fd = new_dir_create(x->dir, file, err);
@@ -255,7 +258,7 @@ static int open_sink(struct extract *x, const struct vma_device *dev, unsigned i
 	} else if (x->dir) {
 		ret = open_in_directory(x, dev->name, id, dev->size, err);
 	} else {
-		if (asprintf(&path, "%s/vmstate.bin", x->directory) < 0)
+		if (asprintf(&path, "%s/" VMSTATE_FILE, x->directory) < 0)
 			return vma_fail(err, -ENOMEM, "out of memory");
 		ret = sink_open(&x->sinks[id], path, dev->size, err);
 		free(path);
@@ -295,14 +298,15 @@ int extract_ask_for_map(struct extract *x, const struct vma_header *h, int stop_
 			struct vma_error *err)
 {
 	int ret = open_directory(x, h, err);
+	bool named;
 
 	if (!ret) {
-		ret = new_dir_commit(x->dir, err);
+		ret = new_dir_commit(x->dir, &named, err);
 		x->dir = NULL;
+		x->made = named ? h : NULL;
 	}
 	if (ret)
 		return ret;
-	x->made = h;
 	print_listing(h);
 	fflush(stdout);
 	ret = map_file_read(&x->map, x->map_path, stop_fd, err);
@@ -327,6 +331,8 @@ void extract_remove_made(const struct extract *x)
 		return;
 	for (unsigned int i = 0; i < x->made->nr_configs; i++)
 		unlinkat(dir, x->made->configs[i].name, 0);
+	/* It may have got its name before another disk failed. */
+	unlinkat(dir, VMSTATE_FILE, 0);
 	close(dir);
 	rmdir(x->directory);
 }

@@ -175,9 +175,11 @@ static int give_name(const struct new_dir *d)
 	return ret;
 }
 
-int new_dir_commit(struct new_dir *d, struct vma_error *err)
+int new_dir_commit(struct new_dir *d, bool *named, struct vma_error *err)
 {
 	int ret = flush_directory(d->dir);
+
+	*named = false;
 
 	if (ret) {
 		vma_error_set(err, "cannot write %s: %s", d->path, strerror(-ret));
@@ -190,6 +192,7 @@ int new_dir_commit(struct new_dir *d, struct vma_error *err)
 		new_dir_abort(d);
 		return ret;
 	}
+	*named = true;
 	ret = flush_directory(d->parent);
 	if (ret)
 		vma_error_set(err, "%s is complete, but the directory around it cannot be flushed: %s",

@@ -22,8 +22,11 @@ int new_dir_create(struct new_dir *d, const char *name, struct vma_error *err);
 int new_dir_put(struct new_dir *d, const char *name, const void *data, size_t size,
 		struct vma_error *err);
 
-/* The files being on disk, makes the directory so, and gives it its name; frees d. */
-int new_dir_commit(struct new_dir *d, struct vma_error *err);
+/*
+ * The files being on disk, makes the directory so, and gives it its name, which *named tells,
+ * also if it fails: the directory around it may not be flushed. Frees d.
+ */
+int new_dir_commit(struct new_dir *d, bool *named, struct vma_error *err);
 
 /* Removes it with all files in it; frees d. NULL is allowed. */
 void new_dir_abort(struct new_dir *d);
