@@ -3,7 +3,7 @@
 # A backup that fails before it has touched a disk says so in its summary, and replaces
 # nothing that is not a summary.
 . "$(dirname "$0")/lib.sh"
-plan 26
+plan 29
 
 echo '{"outcome":"ok"}' >summary
 vmactl 1 "a device that is not there" backup --disk a=/dev/no-such-disk --output x.vma \
@@ -35,6 +35,11 @@ for path in fifo link null directory; do
 	stderr_has "$path: it is named" "$path"
 	check "$path: is what it was" test "$(stat -c '%F %i' $path)" = "$was"
 done
+vmactl 2 "a summary without a name" backup --disk a=/dev/no-such-disk --output x.vma \
+	--json-summary ""
+vmactl 1 "one whose name leaves no room" backup --disk a=/dev/no-such-disk --output x.vma \
+	--json-summary "$(printf '%0254d' 0)"
+stderr_has "is told before the disks are looked at" "its name is too long"
 vmactl 2 "a summary on standard output" backup --disk a=/dev/no-such-disk --output x.vma \
 	--json-summary -
 

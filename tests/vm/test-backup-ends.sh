@@ -5,7 +5,7 @@
 # needs: disks=2x64M
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-hold.sh"
-plan 46
+plan 53
 
 d0=(--disk a=/dev/mapper/d0)
 sectors=131072
@@ -124,6 +124,21 @@ reader_goes() {
 check_status 1 "the reader went away" reader_goes
 check_out "says so" 'reader went away'
 
+# --- nobody takes the summary in words ---
+mkfifo "$WORK/full"
+exec 8<>"$WORK/full"
+dd if=/dev/zero of="$WORK/full" bs=4096 oflag=nonblock status=none 2>/dev/null || true
+"$VMACTL" backup "${d0[@]}" --output "$WORK/x.vma" --json-summary "$WORK/x.json" \
+	>"$WORK/full" 2>"$WORK/err" &
+pid=$!
+check "the JSON is there before that" wait_for 60 grep -q '"outcome":"ok"' "$WORK/x.json"
+check "which is waited for" kill -0 "$pid"
+kill -TERM "$pid"
+ended
+check_eq "but not for ever" "$status" 143
+exec 8>&-
+rm "$WORK/x.vma" "$WORK/x.json"
+
 # --- the session breaks ---
 # One slot is with the sleeping reader; the other takes the first chunk that is overwritten.
 start --slots 2
@@ -228,12 +243,31 @@ dmsetup suspend d0
 "$VMACTL" backup --suspended "${d0[@]}" --config "$WORK/guest/vm.conf" --output "$WORK/x.vma" \
 	2>"$WORK/err" &
 pid=$!
+# In the middle of that, so that there is a watchdog.
+wait_for 10 look_for_child
+kill -STOP "$pid"
 check "what would wait for ever for its disk is let go after 20 s" wait_for 30 is_active
+# For more than one look.
+dmsetup suspend d0
+sleep 2
+check "who suspends it later is let alone" is_suspended
+dmsetup resume d0
+kill -CONT "$pid"
 ended
 check_eq "the backup fails" "$status" 1
 check "says why" grep -q 'suspended for longer than 20 s' "$WORK/err"
 check_eq "and leaves nothing" "$(find "$WORK" -name 'x.vma*')" ""
 umount "$WORK/guest"
+
+true &
+wait $!
+touch "$WORK/old.vma.tmp-$(uname -n)-$!"
+dmsetup suspend d0
+check_status 0 "one that waits for nothing succeeds" "$VMACTL" backup --suspended "${d0[@]}" \
+	--output "$WORK/x.vma"
+check_out "and removes what others left" "removed 1 unfinished archive"
+check_eq "and that alone" "$(find "$WORK" -name '*.vma*' -printf '%f\n')" x.vma
+rm "$WORK/x.vma"
 
 # --- without the right to lock memory ---
 unlocked() {

@@ -158,9 +158,15 @@ static int watchdog_resume(struct window *w)
 	unsigned int i;
 	int failed = 0;
 
-	for (i = w->n; i-- > 0;)
-		if (atomic_load(&w->shared->suspended[i]) && resume_disk(w->resume[i]))
+	for (i = w->n; i-- > 0;) {
+		if (!atomic_load(&w->shared->suspended[i]))
+			continue;
+		if (resume_disk(w->resume[i]))
 			failed = 1;
+		/* Once: who suspends it later means something else.  Our parent may be about to. */
+		else if (w->suspended)
+			atomic_store(&w->shared->suspended[i], 0);
+	}
 	return failed;
 }
 

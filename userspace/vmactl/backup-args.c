@@ -288,6 +288,8 @@ int backup_parse(struct backup *b, int argc, char **argv)
 		b->opt.codec.kind = codec_of_path(b->opt.output);
 		b->opt.compress = codec_name(b->opt.codec.kind);
 	}
+	if (b->opt.summary && !b->opt.summary[0])
+		return usage_error(&cmd_backup, "--json-summary: the path of a file is wanted");
 	if (b->opt.summary && !strcmp(b->opt.summary, "-"))
 		return usage_error(&cmd_backup, "--json-summary -: a summary goes into a file");
 	if (b->opt.summary && !strcmp(b->opt.summary, b->opt.output))

@@ -16,6 +16,10 @@
 /* Many rounds of the pump, and still not long for who pressed Ctrl-C. */
 #define STOP_GRACE_S	3
 
+static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+
+#define NR_SIGNALS	(sizeof(signals) / sizeof(signals[0]))
+
 volatile sig_atomic_t backup_stop;
 
 static volatile sig_atomic_t to_pipe;
@@ -59,16 +63,26 @@ void backup_catch_signals(bool pipe)
 {
 	struct sigaction stop = { .sa_handler = on_stop, .sa_flags = SA_RESTART };
 	struct sigaction late = { .sa_handler = on_alarm };
-	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
 	struct sigaction old;
 	unsigned int i;
 
 	output_is_pipe = pipe;
 	backup_writes(true);
-	sigaction(SIGALRM, &late, NULL);
+	if (pipe)
+		sigaction(SIGALRM, &late, NULL);
 	signal(SIGTTOU, SIG_IGN);
 	/* What is ignored stays so: nohup, and a shell's background jobs. */
-	for (i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+	for (i = 0; i < NR_SIGNALS; i++)
 		if (sigaction(signals[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
 			sigaction(signals[i], &stop, NULL);
+}
+
+void backup_leave_signals(void)
+{
+	struct sigaction old;
+	unsigned int i;
+
+	for (i = 0; i < NR_SIGNALS; i++)
+		if (sigaction(signals[i], NULL, &old) == 0 && old.sa_handler == on_stop)
+			signal(signals[i], SIG_DFL);
 }

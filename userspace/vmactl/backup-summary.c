@@ -167,15 +167,31 @@ static bool is_archive(const struct backup *b, const char *path)
 	return ino && lstat(path, &st) == 0 && st.st_dev == dev && st.st_ino == ino;
 }
 
+/* Where it is written first; the caller frees it. */
+static char *temporary_of(const char *path)
+{
+	char *text;
+
+	return asprintf(&text, "%s.tmp-%d", path, (int)getpid()) < 0 ? NULL : text;
+}
+
 int backup_summary_place(const char *path, struct vma_error *err)
 {
+	char *temporary = temporary_of(path);
 	struct stat st;
+	int r = 0;
 
-	if (lstat(path, &st) != 0 || S_ISREG(st.st_mode))
-		return 0;
-	return vma_fail(err, -EEXIST,
-			"the summary would replace %s, which is not a file; give the path of a file",
-			path);
+	if (!temporary)
+		return vma_fail(err, -ENOMEM, "out of memory");
+	if (lstat(path, &st) == 0 && !S_ISREG(st.st_mode))
+		r = vma_fail(err, -EEXIST,
+			     "the summary would replace %s, which is not a file; give the path of a file",
+			     path);
+	else if (lstat(temporary, &st) != 0 && errno == ENAMETOOLONG)
+		r = vma_fail(err, -ENAMETOOLONG,
+			     "the summary %s cannot be written: its name is too long", path);
+	free(temporary);
+	return r;
 }
 
 /* Replaces the file in one step, so that a reader sees the old or the new one. */
@@ -195,8 +211,8 @@ int backup_write_summary(const struct backup *b, const char *error, struct vma_e
 		r = -EEXIST;
 		goto out;
 	}
-	if (asprintf(&temporary, "%s.tmp-%d", path, (int)getpid()) < 0) {
-		temporary = NULL;
+	temporary = temporary_of(path);
+	if (!temporary) {
 		r = -ENOMEM;
 		goto out;
 	}

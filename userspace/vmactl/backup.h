@@ -125,6 +125,8 @@ struct backup {
 /* backup-stop.c: the flag is set by SIGINT, SIGTERM and SIGHUP. */
 extern volatile sig_atomic_t backup_stop;
 void backup_catch_signals(bool pipe);
+/* They end the program again. */
+void backup_leave_signals(void);
 /* Unless something is being written to the pipe, who is told to stop does so in good order. */
 void backup_writes(bool writes);
 

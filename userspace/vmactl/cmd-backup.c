@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -114,9 +115,17 @@ static int check_directory(const struct backup *b, struct vma_error *err)
 	return r;
 }
 
+static void sweep(const struct backup *b)
+{
+	unsigned int n = output_sweep(b->opt.output);
+
+	if (n)
+		complain("removed %u unfinished archive%s of backups that were killed", n,
+			 n == 1 ? "" : "s");
+}
+
 static int open_output(struct backup *b, struct vma_error *err)
 {
-	unsigned int n;
 	struct stat st;
 	int r;
 
@@ -126,13 +135,12 @@ static int open_output(struct backup *b, struct vma_error *err)
 		r = backup_check_place(b, STDERR_FILENO, "standard error", err);
 	if (r)
 		return r;
-	n = output_sweep(b->opt.output);
+	/* A large file may take seconds to go: not while guests stand still. */
+	if (!b->opt.suspended)
+		sweep(b);
 	r = output_open(&b->output, b->opt.output, err);
 	if (r)
 		return r;
-	if (n)
-		complain("removed %u unfinished archive%s of backups that were killed", n,
-			 n == 1 ? "" : "s");
 	r = backup_check_place(b, output_fd(b->output), "the archive", err);
 	if (r)
 		return r;
@@ -367,7 +375,7 @@ static void release(struct backup *b)
 }
 
 /* The summary in words; who closed standard output does not want it there. */
-static void print_summary(const struct backup *b)
+static int print_summary(const struct backup *b)
 {
 	int flags = fcntl(STDOUT_FILENO, F_GETFL);
 	bool closed = flags < 0 || (flags & O_ACCMODE) == O_RDONLY;
@@ -376,6 +384,13 @@ static void print_summary(const struct backup *b)
 		backup_print_summary(b, stderr);
 	else if (!closed)
 		backup_print_summary(b, stdout);
+	if (fflush(stdout) == 0)
+		return 0;
+	complain("cannot write standard output: %s; the archive itself is good", strerror(errno));
+	/* Said once. */
+	__fpurge(stdout);
+	clearerr(stdout);
+	return -EIO;
 }
 
 static int report(struct backup *b, int r, const struct vma_error *err)
@@ -387,19 +402,24 @@ static int report(struct backup *b, int r, const struct vma_error *err)
 		[EXIT_INTERRUPTED] = "interrupted",
 	};
 	struct vma_error summary_error;
-	int code = exit_code(b, r);
+	int code = exit_code(b, r), unsaid = 0;
 
+	/* First what waits for nobody. */
+	b->result.outcome = outcomes[code];
+	if (b->opt.summary)
+		unsaid = backup_write_summary(b, r ? err->text : NULL, &summary_error);
+	if (b->no_flusher)
+		complain("warning: cannot become an I/O flusher (%s): with very little memory left, guests and backup may wait for each other",
+			 strerror(b->no_flusher));
 	if (r)
 		complain("%s", err->text);
-	else
-		print_summary(b);
-	b->result.outcome = outcomes[code];
-	if (b->opt.summary && backup_write_summary(b, r ? err->text : NULL, &summary_error)) {
+	if (unsaid)
 		complain("%s%s", summary_error.text, r ? "" : "; the archive itself is good");
-		if (!r)
-			code = EXIT_FAILED;
-	}
-	return code;
+	if (r)
+		return code;
+	if (print_summary(b))
+		unsaid = -EPIPE;
+	return unsaid ? EXIT_FAILED : code;
 }
 
 /*
@@ -421,6 +441,8 @@ static int look_before(struct backup *b, bool *usage, struct vma_error *err)
 	/* Inherited by the watchdog and by the compressor's threads. */
 	if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) < 0)
 		b->no_flusher = errno;
+	/* From here on a signal must not end us in the middle: disks may stand still for us. */
+	backup_catch_signals(!strcmp(b->opt.output, "-"));
 	r = start_window(b, err);
 	if (!r && b->opt.suspended)
 		r = check_summary(b, err);
@@ -444,10 +466,8 @@ static int back_up(struct backup *b)
 	int r;
 
 	r = look_before(b, &usage, &err);
-	if (!r) {
-		backup_catch_signals(!strcmp(b->opt.output, "-"));
+	if (!r)
 		r = prepare(b, &err);
-	}
 	if (!r)
 		r = transfer(b, &err);
 	backup_writes(false);
@@ -459,10 +479,11 @@ static int back_up(struct backup *b)
 	window_free(b->window);
 	b->window = NULL;
 	discard_output(b);
+	/* Nothing is left to be tidied up, and what is said now may have to wait. */
+	backup_leave_signals();
 	b->result.duration_us = (backup_now_ns() - started) / 1000;
-	if (b->no_flusher)
-		complain("warning: cannot become an I/O flusher (%s): with very little memory left, guests and backup may wait for each other",
-			 strerror(b->no_flusher));
+	if (b->opt.suspended && b->result.archive_ino)
+		sweep(b);
 	return usage ? usage_error(&cmd_backup, "%s", err.text) : report(b, r, &err);
 }
 
