@@ -46,6 +46,8 @@ static int take_place(struct vmab_disk *disk, struct gendisk *gd)
 	int r;
 
 	r = vmab_registry_check(disk, gd);
+	if (!r)
+		r = vmab_registry_check_rest(disk, gd);
 	if (r)
 		return r;
 	old = vmab_registry_find(gd);
@@ -62,6 +64,16 @@ static int take_place(struct vmab_disk *disk, struct gendisk *gd)
 	}
 	vmab_registry_add(disk, gd);
 	return 0;
+}
+
+int vmab_disk_check(const struct vmab_disk *disk, const struct gendisk *gd)
+{
+	int r;
+
+	mutex_lock(&vmab_registry);
+	r = vmab_registry_check(disk, gd);
+	mutex_unlock(&vmab_registry);
+	return r;
 }
 
 int vmab_disk_register(struct vmab_disk *disk, struct gendisk *gd)

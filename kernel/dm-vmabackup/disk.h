@@ -11,6 +11,12 @@
 #include "types.h"
 
 /*
+ * ctr: what can be known of a collision (-EBUSY) before the table is resumed: when it is refused
+ * then, device-mapper has taken the old one away, and a guest stands still.
+ */
+int vmab_disk_check(const struct vmab_disk *disk, const struct gendisk *gd);
+
+/*
  * preresume: the disk can be found, in place of an older instance.  0, or -EBUSY
  * if it shares a fleece device with another disk.
  */

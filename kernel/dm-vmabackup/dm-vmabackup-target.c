@@ -221,10 +221,6 @@ static int vmab_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 		ti->error = "No origin device";
 		return -EINVAL;
 	}
-	if (ti->begin) {
-		ti->error = "The target must be the whole table";
-		return -EINVAL;
-	}
 
 	disk = kzalloc(sizeof(*disk), GFP_KERNEL);
 	if (!disk) {
@@ -255,6 +251,11 @@ static int vmab_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	r = parse_features(disk, &as);
 	if (r)
 		goto free_disk;
+	r = vmab_disk_check(disk, dm_disk(dm_table_get_md(ti->table)));
+	if (r) {
+		ti->error = "Another disk uses its fleece device, or the reverse";
+		goto free_disk;
+	}
 	disk->last_total = DIV_ROUND_UP_ULL(ti->len, 1ULL << disk->chunk_shift);
 
 	ti->num_flush_bios = 1;
@@ -341,10 +342,6 @@ static int vmab_preresume(struct dm_target *ti)
 {
 	int r;
 
-	if (ti->len != dm_table_get_size(ti->table)) {
-		DMERR("%s: the target must be the whole table", dm_table_device_name(ti->table));
-		return -EINVAL;
-	}
 	r = vmab_disk_register(ti->private, dm_disk(dm_table_get_md(ti->table)));
 	if (r)
 		DMERR("%s: another disk or table uses its fleece device, or the reverse",
@@ -489,7 +486,7 @@ static int vmab_iterate_devices(struct dm_target *ti, iterate_devices_callout_fn
 static struct target_type vmab_target = {
 	.name = "vmabackup",
 	.version = {0, 1, 0},
-	.features = DM_TARGET_NOWAIT,
+	.features = DM_TARGET_SINGLETON | DM_TARGET_NOWAIT,
 	.module = THIS_MODULE,
 	.ctr = vmab_ctr,
 	.dtr = vmab_dtr,

@@ -27,7 +27,7 @@ static int parse_disk(const char *arg, dev_t *dev)
 
 	if (sscanf(arg, "%u:%u%c", &major, &minor, &more) == 2) {
 		*dev = MKDEV(major, minor);
-		return 0;
+		return MAJOR(*dev) == major && MINOR(*dev) == minor ? 0 : -EOVERFLOW;
 	}
 	return lookup_bdev(arg, dev);
 }
@@ -48,10 +48,6 @@ static int view_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 
 	if (argc != 1) {
 		ti->error = "The one argument is the vmabackup device";
-		return -EINVAL;
-	}
-	if (ti->begin) {
-		ti->error = "The target must be the whole table";
 		return -EINVAL;
 	}
 	if (vmab_mode_writes(dm_table_get_mode(ti->table))) {
@@ -258,7 +254,7 @@ static int view_iterate_devices(struct dm_target *ti, iterate_devices_callout_fn
 static struct target_type vmab_view_target = {
 	.name = "vmabackup-view",
 	.version = {0, 1, 0},
-	.features = DM_TARGET_NOWAIT,
+	.features = DM_TARGET_SINGLETON | DM_TARGET_NOWAIT,
 	.module = THIS_MODULE,
 	.ctr = view_ctr,
 	.dtr = view_dtr,

@@ -39,29 +39,42 @@ static bool is_fleece_of(const struct vmab_disk *disk, const struct block_device
 	return disk->fleece && disk->fleece->bdev == bdev;
 }
 
+/* A fleece device takes old chunks at any place: nobody else may have it, as what it may be. */
+static bool collide(const struct vmab_disk *disk, const struct gendisk *gd,
+		    const struct vmab_disk *other)
+{
+	const struct gendisk *others = other->fleece ? other->fleece->bdev->bd_disk : NULL;
+
+	if (gd == others || is_fleece_of(other, disk->origin->bdev))
+		return true;
+	return disk->fleece && (disk->fleece->bdev->bd_disk == other->gd ||
+				is_fleece_of(other, disk->fleece->bdev) ||
+				other->origin->bdev == disk->fleece->bdev);
+}
+
 int vmab_registry_check(const struct vmab_disk *disk, const struct gendisk *gd)
 {
 	const struct vmab_disk *other;
 
 	lockdep_assert_held(&vmab_registry);
 
-	list_for_each_entry(other, &vmab_disks, list) {
-		/*
-		 * An older instance of the same device is about to go.  If its fleece device is the
-		 * origin now, what it has under way there must have ended: try again then.
-		 */
-		if (other->gd == gd) {
-			if (is_fleece_of(other, disk->origin->bdev) &&
-			    (other->owner || atomic_read(&other->fleece_ios)))
-				return -EBUSY;
-			continue;
-		}
-		if (is_fleece_of(other, disk->origin->bdev) ||
-		    (disk->fleece && (is_fleece_of(other, disk->fleece->bdev) ||
-				      other->origin->bdev == disk->fleece->bdev)))
+	/* An older instance of the same device is about to go. */
+	list_for_each_entry(other, &vmab_disks, list)
+		if (other->gd != gd && collide(disk, gd, other))
 			return -EBUSY;
-	}
-	/* One that is gone may be emptying it yet. */
+	return 0;
+}
+
+int vmab_registry_check_rest(const struct vmab_disk *disk, const struct gendisk *gd)
+{
+	const struct vmab_disk *other;
+
+	lockdep_assert_held(&vmab_registry);
+
+	list_for_each_entry(other, &vmab_disks, list)
+		if (other->gd == gd && is_fleece_of(other, disk->origin->bdev) &&
+		    (other->owner || atomic_read(&other->fleece_ios)))
+			return -EBUSY;
 	list_for_each_entry(other, &vmab_lost, lost)
 		if (is_fleece_of(other, disk->origin->bdev) && atomic_read(&other->fleece_ios))
 			return -EBUSY;

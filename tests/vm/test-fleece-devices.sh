@@ -5,7 +5,7 @@
 # needs: disks=2x256M cpus=1 timeout=900
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-fleece.sh"
-plan 62
+plan 68
 
 # 8 MiB and a piece of a chunk that is no multiple of 4096 bytes.
 sectors=16427
@@ -176,3 +176,17 @@ refused "another disk's fleece device" "uses its fleece device" \
 refused "another disk's origin" "uses its fleece device" \
 	/dev/mapper/other 2 fleece /dev/mapper/origin
 refused "as an origin, another disk's fleece device" "uses its fleece device" /dev/mapper/larger
+refused "another disk itself" "uses its fleece device" /dev/mapper/other 2 fleece /dev/mapper/d
+
+# As it is loaded: at the resume device-mapper would have taken away the table that there is.
+disk e /dev/mapper/other
+table=$(dm_table e)
+check_status 1 "a table of a live disk with another's fleece device is refused" dmsetup load e \
+	--table "0 $sectors vmabackup /dev/mapper/other 2 fleece /dev/mapper/larger"
+check_status 1 "with another disk for one" dmsetup load e \
+	--table "0 $sectors vmabackup /dev/mapper/other 2 fleece /dev/mapper/d"
+check_status 1 "and that what is another's fleece device becomes a disk" dmsetup load larger \
+	--table "0 $(blockdev --getsz /dev/mapper/larger) vmabackup /dev/vda"
+dmsetup suspend e
+check "a resume goes on" dmsetup resume e
+check_eq "with the table that there was" "$(dm_table e)" "$table"

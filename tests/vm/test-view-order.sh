@@ -7,7 +7,7 @@
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-view.sh"
 . "$BED_TOP/tests/vm/lib-hold.sh"
-plan 45
+plan 47
 
 size=32768
 ours="0 $size vmabackup /dev/vda 2 fleece /dev/vdb"
@@ -68,6 +68,11 @@ refused "a view of what is no such disk" --readonly --table "0 $size vmabackup-v
 refused "a view larger than its disk" --readonly --table "0 $((size + 8)) vmabackup-view /dev/mapper/d0"
 refused "a view in the middle of a table" --readonly --table "0 8 zero
 8 $((size - 8)) vmabackup-view /dev/mapper/d0"
+refused "a view that does not end its table" --readonly --table "0 8 vmabackup-view /dev/mapper/d0
+8 $((size - 8)) zero"
+number=$(dmsetup info -c --noheadings -o major,minor --separator : d0)
+refused "a view of a number that is too large" --readonly \
+	--table "0 $size vmabackup-view ${number%:*}:$((${number#*:} + (1 << 20)))"
 refused "a view with more words" --readonly --table "$view now"
 dmsetup suspend d0
 check_status 1 "arming twice" dmsetup message d0 0 arm
