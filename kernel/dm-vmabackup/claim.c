@@ -36,7 +36,7 @@ static bool may_spill(const struct vmab_member *member, bool discard)
 bool vmab_claim_may(const struct vmab_member *member, bool discard)
 {
 	const struct vmab_slots *slots = member->session->slots;
-	u32 keep = may_spill(member, discard) ? 0 : slots->spill;
+	u32 keep = may_spill(member, discard) ? 0 : vmab_slots_kept(slots);
 
 	if (discard && !member->session->standalone)
 		keep = min(keep + slots->reserve, slots->nr - 1);
@@ -90,6 +90,8 @@ struct vmab_copy *vmab_claim_for_guest(struct vmab_member *member, u64 chunk, bo
 	copy->guest = true;
 	copy->spill = may_spill(member, discard) &&
 		      (!ring || member->session->policy == VMABACKUP_POLICY_FLEECE);
+	if (copy->spill)
+		member->session->slots->nr_spilling++;
 	list_add_tail(&copy->link, &member->guest_reads);
 	list_add_tail(&copy->guests, &member->guest_copies);
 	member->nr_guest_reads++;

@@ -27,18 +27,27 @@ void vmab_slots_destroy(struct vmab_slots *slots);
 int vmab_slots_mmap(struct vmab_slots *slots, struct vm_area_struct *vma);
 
 /*
+ * How many free slots only copies to a fleece device may have: those of their share that they do
+ * not have yet.  All others are the reader's, as it gives them back, however many writes wait.
+ */
+static inline u32 vmab_slots_kept(const struct vmab_slots *slots)
+{
+	return slots->spill - min(slots->spill, slots->nr_spilling);
+}
+
+/*
  * May FETCH have a slot?  The reserve is for chunks that stay where they are, so it
  * does not count what only copies to a fleece device may take.
  */
 static inline bool vmab_slots_for_fetch(const struct vmab_slots *slots)
 {
-	return slots->nr_free > min(slots->reserve + slots->spill, slots->nr - 1);
+	return slots->nr_free > min(slots->reserve + vmab_slots_kept(slots), slots->nr - 1);
 }
 
 /* Is one free for a guest's chunk to stay in? */
 static inline bool vmab_slots_for_ring(const struct vmab_slots *slots)
 {
-	return slots->nr_free > slots->spill;
+	return slots->nr_free > vmab_slots_kept(slots);
 }
 
 /* FREE -> READING for this chunk; there must be a free slot. */

@@ -359,7 +359,8 @@ struct vmab_slots {
 	u32 nr;
 	u32 size;			/* bytes */
 	u32 reserve;			/* what FETCH leaves free */
-	u32 spill;			/* what all but copies to a fleece device leave free */
+	u32 spill;			/* for copies to a fleece device alone */
+	u32 nr_spilling;		/* READING or WRITING for one */
 	u32 nr_free;
 	u32 nr_user;
 	struct list_head free;
