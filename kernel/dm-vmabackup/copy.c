@@ -10,6 +10,7 @@
 #include "fleece.h"
 #include "guest.h"
 #include "held.h"
+#include "plug.h"
 #include "slots.h"
 #include "trace.h"
 
@@ -411,7 +412,7 @@ static void submit_reads(struct vmab_member *member,
 	/* Plugged, so that neighbours merge into the large reads that disks like. */
 	blk_start_plug(&plug);
 	for (;;) {
-		cond_resched();
+		vmab_plug_resched(&plug);
 		/* One by one: a guest's claim that comes now is the next. */
 		spin_lock_irq(&session->lock);
 		copy = next_read(member, reads);

@@ -8,6 +8,7 @@
 #include <linux/slab.h>
 
 #include "chunk-map.h"
+#include "plug.h"
 #include "slots.h"
 
 /* How many words of the bitmaps are looked at with interrupts off. */
@@ -381,7 +382,7 @@ static void fleece_work_fn(struct work_struct *work)
 		if (!copy)
 			break;
 		submit_write(copy);
-		cond_resched();
+		vmab_plug_resched(&plug);
 	}
 	blk_finish_plug(&plug);
 }

@@ -3,6 +3,9 @@
 
 #include <linux/blkdev.h>
 
+#include "chunk-map.h"
+#include "plug.h"
+#include "slots.h"
 #include "trace.h"
 
 /*
@@ -92,7 +95,7 @@ static void leave_work_fn(struct work_struct *work)
 
 	blk_start_plug(&plug);
 	list_for_each_entry_safe(held, tmp, &bios, wait) {
-		cond_resched();
+		vmab_plug_resched(&plug);
 		list_del(&held->wait);
 		go_out(dm_bio_from_per_bio_data(held, sizeof(*held)), held->way_out);
 	}

@@ -6,6 +6,7 @@
 #include "chunk-map.h"
 #include "copy.h"
 #include "fleece.h"
+#include "plug.h"
 #include "slots.h"
 
 static struct bio *bio_of(struct vmab_view_read *read)
@@ -173,7 +174,7 @@ static void view_work_fn(struct work_struct *work)
 
 	blk_start_plug(&plug);
 	for (;;) {
-		cond_resched();
+		vmab_plug_resched(&plug);
 		spin_lock_irq(&session->lock);
 		read = next_ready(member, &verdict);
 		spin_unlock_irq(&session->lock);
