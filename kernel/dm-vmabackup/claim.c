@@ -88,10 +88,9 @@ struct vmab_copy *vmab_claim_for_guest(struct vmab_member *member, u64 chunk, bo
 	struct vmab_copy *copy = claim(member, chunk);
 
 	copy->guest = true;
-	copy->spill = may_spill(member, discard) &&
-		      (!ring || member->session->policy == VMABACKUP_POLICY_FLEECE);
-	if (copy->spill)
-		member->session->slots->nr_spilling++;
+	if (may_spill(member, discard) &&
+	    (!ring || member->session->policy == VMABACKUP_POLICY_FLEECE))
+		vmab_slots_spill(member->session->slots, copy);
 	list_add_tail(&copy->link, &member->guest_reads);
 	list_add_tail(&copy->guests, &member->guest_copies);
 	member->nr_guest_reads++;

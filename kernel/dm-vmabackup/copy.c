@@ -199,8 +199,6 @@ static void end_copy(struct vmab_copy *copy)
 	if (!list_empty(&copy->guests))
 		list_del_init(&copy->guests);
 	member->stats.copying--;
-	if (copy->spill)
-		member->session->slots->nr_spilling--;
 	wake_readers(copy);
 	vmab_session_unpin(member->session);
 }

@@ -175,6 +175,19 @@ struct vmab_copy *vmab_slots_find(struct vmab_slots *slots, const struct vmab_me
 	return NULL;
 }
 
+void vmab_slots_spill(struct vmab_slots *slots, struct vmab_copy *copy)
+{
+	copy->spill = true;
+	slots->nr_spilling++;
+}
+
+static void end_copy(struct vmab_slots *slots, struct vmab_copy *copy)
+{
+	hlist_del(&copy->hash);
+	if (copy->spill)
+		slots->nr_spilling--;
+}
+
 static void make_free(struct vmab_slots *slots, struct vmab_copy *copy)
 {
 	copy->owner = VMAB_SLOT_FREE;
@@ -186,13 +199,13 @@ static void make_free(struct vmab_slots *slots, struct vmab_copy *copy)
 
 void vmab_slots_done(struct vmab_slots *slots, struct vmab_copy *copy)
 {
-	hlist_del(&copy->hash);
+	end_copy(slots, copy);
 	copy->owner = VMAB_SLOT_DONE;
 }
 
 void vmab_slots_drop(struct vmab_slots *slots, struct vmab_copy *copy)
 {
-	hlist_del(&copy->hash);
+	end_copy(slots, copy);
 	make_free(slots, copy);
 }
 

@@ -53,6 +53,9 @@ static inline bool vmab_slots_for_ring(const struct vmab_slots *slots)
 /* FREE -> READING for this chunk; there must be a free slot. */
 struct vmab_copy *vmab_slots_get(struct vmab_slots *slots, struct vmab_member *member, u64 chunk);
 
+/* READING: it goes to a fleece device afterwards. */
+void vmab_slots_spill(struct vmab_slots *slots, struct vmab_copy *copy);
+
 /* The copy that is READING or WRITING this chunk now, or NULL. */
 struct vmab_copy *vmab_slots_find(struct vmab_slots *slots, const struct vmab_member *member,
 				  u64 chunk);
