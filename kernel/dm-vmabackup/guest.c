@@ -246,6 +246,8 @@ static enum vmab_verdict hold(struct vmab_member *member, struct bio *bio, u64 f
 	 */
 	if (held->starved && !held->polled && dm_noflush_suspending(member->disk->ti)) {
 		vmab_held_cancel(held);
+		/* dm may try again many times until it stops. */
+		member->stats.held--;
 		return VMAB_REQUEUE;
 	}
 	/*

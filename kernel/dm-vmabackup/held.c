@@ -450,15 +450,22 @@ static u64 expire_all(struct vmab_member *member, u64 now)
 	return first;
 }
 
-/* Of those that can't be dropped. */
+/*
+ * Of those that can't be dropped.  Somebody else may have claimed all that a range wants: it only
+ * waits for reads then.
+ */
 static const struct vmab_held *first_starved(struct vmab_member *member)
 {
 	struct vmab_held *held;
 
 	held = list_first_entry_or_null(&member->starved[VMAB_LINE_SINGLES], struct vmab_held,
 					wait);
-	return held ?: list_first_entry_or_null(&member->starved[VMAB_LINE_RANGES],
-						struct vmab_held, wait);
+	if (held)
+		return held;
+	list_for_each_entry(held, &member->starved[VMAB_LINE_RANGES], wait)
+		if (vmab_map_on_origin(&member->map, held->claim, held->end) < held->end)
+			return held;
+	return NULL;
 }
 
 /*
@@ -473,13 +480,17 @@ static bool grace_is_over(const struct vmab_held *held, u64 now)
 	return now >= quiet + (u64)VMABACKUP_SUSPEND_GRACE_MS * NSEC_PER_MSEC;
 }
 
-/* The disk is being suspended.  False: that was the end of the session. */
+/*
+ * The disk is being suspended.  False: that was the end of the session.  With a slot to be had it
+ * is the disk that keeps writes waiting, with as many reads as it may have: not the reader's fault.
+ */
 static bool end_grace(struct vmab_member *member, u64 now)
 {
 	const struct vmab_held *starved = first_starved(member);
 	struct vmab_held *held, *tmp;
 
-	if (starved && grace_is_over(starved, now)) {
+	if (starved && grace_is_over(starved, now) &&
+	    !vmab_slots_for_ring(member->session->slots)) {
 		vmab_break(member->session, VMABACKUP_REASON_SUSPEND, EBUSY, member,
 			   starved->next << (member->chunk_shift + SECTOR_SHIFT));
 		return false;

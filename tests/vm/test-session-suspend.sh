@@ -5,7 +5,7 @@
 # needs: disks=2x256M timeout=900
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-hold.sh"
-plan 32
+plan 36
 
 load_target
 size=$(blockdev --getsz /dev/vda)
@@ -34,6 +34,7 @@ check "suspend without flush does not wait for it" timeout $AT_ONCE dmsetup susp
 check "dm has it now" held_now d0 0
 check "resume" dmsetup resume d0
 check "it is held again" wait_for 20 held_now d0 1
+check "which counts once more, however often dm tried" held_now d0 "1 4"
 check "the session is still armed" state_is d0 armed
 
 check "a suspend with flush ends, too" timeout $AT_ONCE dmsetup suspend d0
@@ -74,6 +75,24 @@ dmsetup resume slow
 release_hold
 check "no write has failed" wait_for 60 written 3
 check "neither the slow one" wait_for 60 written 1
+
+# --- the disk stalls with as many reads as it may have, and there are slots ---
+wait_for 30 state_is d1 idle
+hold --slots 8 /dev/mapper/d0 /dev/mapper/d1
+dmsetup suspend slow
+for n in 11 12 13 14 15 16 17 18; do
+	write_chunk /dev/mapper/d1 $n
+done
+check "eight writes are held" wait_for 20 held_now d1 8
+dmsetup suspend d1 &
+suspend=$!
+# Longer than the grace.
+sleep 3
+check "that is not the reader's fault: the session is armed" state_is d1 armed
+dmsetup resume slow
+check_wait "the suspend ends" "$suspend"
+dmsetup resume d1
+release_hold
 
 # --- the first write that finds no slot comes long after the suspend began ---
 mkfs.ext4 -q /dev/mapper/d1
