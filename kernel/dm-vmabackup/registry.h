@@ -15,7 +15,7 @@ extern struct mutex vmab_registry;
 struct vmab_disk *vmab_registry_find(const struct gendisk *gd);
 struct vmab_disk *vmab_registry_find_dev(dev_t dev);
 
-/* 0, or -EBUSY if another disk has this one or a device of it for a fleece device, or the reverse. */
+/* -EBUSY if another disk has this one, or a device of it, for a fleece device, or the reverse. */
 int vmab_registry_check(const struct vmab_disk *disk, const struct gendisk *gd);
 /*
  * -EBUSY if the origin was the fleece device of an older instance, or of a disk that is gone,
