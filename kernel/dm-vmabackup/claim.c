@@ -15,17 +15,6 @@ u32 vmab_chunk_length(const struct vmab_member *member, u64 chunk)
 	return min_t(u64, 1ULL << shift, member->size - (chunk << shift));
 }
 
-/*
- * With several disks, the slots that the guests' chunks of one may hold while
- * its origin reads: all but a quarter.  One that hangs leaves that to the others.
- */
-static u32 share(const struct vmab_session *session)
-{
-	u32 nr = session->slots->nr;
-
-	return session->nr_members > 1 ? nr - DIV_ROUND_UP(nr, 4) : nr;
-}
-
 /* A discard sends chunks to the fleece device only where all of them go. */
 static bool may_spill(const struct vmab_member *member, bool discard)
 {
@@ -40,7 +29,7 @@ bool vmab_claim_may(const struct vmab_member *member, bool discard)
 
 	if (discard && !member->session->standalone)
 		keep = min(keep + slots->reserve, slots->nr - 1);
-	return slots->nr_free > keep && member->nr_guest_reads < share(member->session);
+	return slots->nr_free > keep && member->nr_guest_reads < slots->share;
 }
 
 /* NEEDED -> COPYING or FLEECED -> SAFE; there is a free slot, and the disk is there. */

@@ -5,7 +5,6 @@
 
 #include "chunk-map.h"
 #include "plug.h"
-#include "slots.h"
 #include "trace.h"
 
 /*
@@ -481,8 +480,8 @@ static bool grace_is_over(const struct vmab_held *held, u64 now)
 }
 
 /*
- * The disk is being suspended.  False: that was the end of the session.  With a slot to be had it
- * is the disk that keeps writes waiting, with as many reads as it may have: not the reader's fault.
+ * The disk is being suspended.  False: that was the end of the session.  A disk with as many reads
+ * under way as it may have keeps its writes waiting itself: not the reader's fault.
  */
 static bool end_grace(struct vmab_member *member, u64 now)
 {
@@ -490,7 +489,7 @@ static bool end_grace(struct vmab_member *member, u64 now)
 	struct vmab_held *held, *tmp;
 
 	if (starved && grace_is_over(starved, now) &&
-	    !vmab_slots_for_ring(member->session->slots)) {
+	    member->nr_guest_reads < member->session->slots->share) {
 		vmab_break(member->session, VMABACKUP_REASON_SUSPEND, EBUSY, member,
 			   starved->next << (member->chunk_shift + SECTOR_SHIFT));
 		return false;

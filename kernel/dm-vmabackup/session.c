@@ -299,6 +299,12 @@ static void set_policy(struct vmab_session *session, const struct vmabackup_setu
 	}
 }
 
+/* With several disks all but a quarter: one that hangs leaves that to the others. */
+static u32 share_slots(const struct vmab_session *session, u32 nr_slots)
+{
+	return session->nr_members > 1 ? nr_slots - DIV_ROUND_UP(nr_slots, 4) : nr_slots;
+}
+
 static int setup(struct vmab_session *session, struct vmabackup_setup_slots *arg)
 {
 	struct vmab_slots *slots;
@@ -326,6 +332,7 @@ static int setup(struct vmab_session *session, struct vmabackup_setup_slots *arg
 	spin_lock_irq(&session->lock);
 	if (session->state == VMABACKUP_STATE_NEW) {
 		set_policy(session, arg);
+		slots->share = share_slots(session, arg->nr_slots);
 		slots->spill = spill_slots(session, arg->nr_slots);
 		/* Pairs with the load in chardev_mmap(). */
 		smp_store_release(&session->slots, slots);

@@ -5,7 +5,7 @@
 # needs: disks=2x256M timeout=900
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-hold.sh"
-plan 36
+plan 40
 
 load_target
 size=$(blockdev --getsz /dev/vda)
@@ -77,6 +77,9 @@ check "no write has failed" wait_for 60 written 3
 check "neither the slow one" wait_for 60 written 1
 
 # --- the disk stalls with as many reads as it may have, and there are slots ---
+waits_in_dm() {
+	[[ $(<"/proc/$1/wchan") == *dm_* ]]
+}
 wait_for 30 state_is d1 idle
 hold --slots 8 /dev/mapper/d0 /dev/mapper/d1
 dmsetup suspend slow
@@ -86,10 +89,30 @@ done
 check "eight writes are held" wait_for 20 held_now d1 8
 dmsetup suspend d1 &
 suspend=$!
+wait_for 20 waits_in_dm $suspend
 # Longer than the grace.
-sleep 3
+sleep 2
 check "that is not the reader's fault: the session is armed" state_is d1 armed
 dmsetup resume slow
+check_wait "the suspend ends" "$suspend"
+dmsetup resume d1
+release_hold
+
+# A disk alone may have all of them under way.
+wait_for 30 state_is d1 idle
+hold --slots 4 /dev/mapper/d1
+dmsetup suspend slow
+for n in 21 22 23 24 25; do
+	write_chunk /dev/mapper/d1 $n
+done
+check "five writes are held for four slots" wait_for 20 held_now d1 5
+dmsetup suspend d1 &
+suspend=$!
+wait_for 20 waits_in_dm $suspend
+sleep 2
+check "nor if there is no slot for that" state_is d1 armed
+dmsetup resume slow
+check "when the reads are done, it is the reader's" wait_for 20 reason_is d1 suspend
 check_wait "the suspend ends" "$suspend"
 dmsetup resume d1
 release_hold
