@@ -5,7 +5,7 @@
 # needs: disks=2x64M
 . "$BED_TOP/tests/vm/lib.sh"
 . "$BED_TOP/tests/vm/lib-hold.sh"
-plan 53
+plan 55
 
 d0=(--disk a=/dev/mapper/d0)
 sectors=131072
@@ -107,6 +107,13 @@ ended
 check_eq "stopped while it writes a file" "$status" 5
 check_eq "nothing is left of it" "$(find "$WORK" -name 'x.vma*')" ""
 check "the JSON says interrupted" grep -q '"outcome":"interrupted"' "$WORK/x.json"
+"$VMACTL" backup "${d0[@]}" --output "$WORK/x.vma" --bwlimit 1M 2>"$WORK/err" &
+pid=$!
+wait_for 30 is_armed
+kill -ALRM "$pid"
+ended
+check_eq "stopped by a timer" "$status" 5
+check_eq "nothing is left of it" "$(find "$WORK" -name 'x.vma*')" ""
 stop_drain
 
 # --- the archive is full ---

@@ -59,30 +59,38 @@ void backup_writes(bool writes)
 		alarm(STOP_GRACE_S);
 }
 
+/* What is ignored stays so: nohup, and a shell's background jobs. */
+static void catch(int signal, const struct sigaction *action)
+{
+	struct sigaction old;
+
+	if (sigaction(signal, NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+		sigaction(signal, action, NULL);
+}
+
 void backup_catch_signals(bool pipe)
 {
 	struct sigaction stop = { .sa_handler = on_stop, .sa_flags = SA_RESTART };
 	struct sigaction late = { .sa_handler = on_alarm };
-	struct sigaction old;
 	unsigned int i;
 
 	output_is_pipe = pipe;
 	backup_writes(true);
 	if (pipe)
 		sigaction(SIGALRM, &late, NULL);
+	else
+		catch(SIGALRM, &stop);
 	signal(SIGTTOU, SIG_IGN);
-	/* What is ignored stays so: nohup, and a shell's background jobs. */
 	for (i = 0; i < NR_SIGNALS; i++)
-		if (sigaction(signals[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
-			sigaction(signals[i], &stop, NULL);
+		catch(signals[i], &stop);
 }
 
 void backup_leave_signals(void)
 {
-	struct sigaction old;
+	static const struct sigaction leave = { .sa_handler = SIG_DFL };
 	unsigned int i;
 
 	for (i = 0; i < NR_SIGNALS; i++)
-		if (sigaction(signals[i], NULL, &old) == 0 && old.sa_handler == on_stop)
-			signal(signals[i], SIG_DFL);
+		catch(signals[i], &leave);
+	catch(SIGALRM, &leave);
 }

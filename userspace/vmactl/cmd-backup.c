@@ -408,6 +408,10 @@ static int report(struct backup *b, int r, const struct vma_error *err)
 	b->result.outcome = outcomes[code];
 	if (b->opt.summary)
 		unsaid = backup_write_summary(b, r ? err->text : NULL, &summary_error);
+	/* Nothing is left to be tidied up, and what comes now may have to wait. */
+	backup_leave_signals();
+	if (!r && b->opt.suspended)
+		sweep(b);
 	if (b->no_flusher)
 		complain("warning: cannot become an I/O flusher (%s): with very little memory left, guests and backup may wait for each other",
 			 strerror(b->no_flusher));
@@ -479,12 +483,11 @@ static int back_up(struct backup *b)
 	window_free(b->window);
 	b->window = NULL;
 	discard_output(b);
-	/* Nothing is left to be tidied up, and what is said now may have to wait. */
-	backup_leave_signals();
 	b->result.duration_us = (backup_now_ns() - started) / 1000;
-	if (b->opt.suspended && b->result.archive_ino)
-		sweep(b);
-	return usage ? usage_error(&cmd_backup, "%s", err.text) : report(b, r, &err);
+	if (!usage)
+		return report(b, r, &err);
+	backup_leave_signals();
+	return usage_error(&cmd_backup, "%s", err.text);
 }
 
 static int run(int argc, char **argv)
