@@ -8,7 +8,8 @@
 
 /*
  * cond_resched() for between two bios.  A task that makes room for another keeps what is in
- * its plug, and guests would wait for that without the disk having anything to do.
+ * its plug, and guests would wait for that without the disk having anything to do.  On a kernel
+ * that takes the processor away without asking it can't be helped.
  */
 static inline void vmab_plug_resched(struct blk_plug *plug)
 {

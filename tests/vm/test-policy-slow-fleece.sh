@@ -20,7 +20,7 @@ for d in d other; do
 done
 
 # Each write there takes 3 s. Of 16 slots 4 are for them: were it all, the burst would take 48 s.
-behave fleece 0 3000
+behave fleece 0 $((3000 * BED_SLOWNESS))
 session_start --policy auto --slots 16 --batch 1 --timeout-ms 300000 --out "$WORK/image-d" \
 	--out "$WORK/image-other" /dev/mapper/d /dev/mapper/other
 burst_start many write /dev/mapper/d 2 0 4096 256 $CHUNK

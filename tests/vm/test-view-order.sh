@@ -72,7 +72,7 @@ refused "a view that does not end its table" --readonly --table "0 8 vmabackup-v
 8 $((size - 8)) zero"
 number=$(dmsetup info -c --noheadings -o major,minor --separator : d0)
 refused "a view of a number that is too large" --readonly \
-	--table "0 $size vmabackup-view ${number%:*}:$((${number#*:} + (1 << 20)))"
+	--table "0 $size vmabackup-view 0:$(((${number%:*} << 20) | ${number#*:}))"
 refused "a view with more words" --readonly --table "$view now"
 dmsetup suspend d0
 check_status 1 "arming twice" dmsetup message d0 0 arm
