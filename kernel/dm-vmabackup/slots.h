@@ -28,8 +28,8 @@ int vmab_slots_mmap(struct vmab_slots *slots, struct vm_area_struct *vma);
 
 /*
  * How many free slots only copies to a fleece device may have: those of their share that they do
- * not have yet.  Where chunks may stay in slots (auto) all others are the reader's, as it gives them
- * back, however many writes wait.
+ * not have yet.  Where chunks may stay in slots (auto) all others are the reader's, as it gives
+ * them back, however many writes wait.
  */
 static inline u32 vmab_slots_kept(const struct vmab_slots *slots)
 {

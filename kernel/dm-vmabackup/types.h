@@ -359,7 +359,7 @@ struct vmab_slots {
 	u32 nr;
 	u32 size;			/* bytes */
 	u32 reserve;			/* what FETCH leaves free */
-	u32 share;			/* what guests' chunks of one disk may hold while they are read */
+	u32 share;			/* of one disk's guests, while their chunks are read */
 	u32 spill;			/* for copies to a fleece device alone */
 	u32 nr_spilling;		/* READING or WRITING for one */
 	u32 nr_free;
