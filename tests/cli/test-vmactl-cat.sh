@@ -3,7 +3,7 @@
 # "cat" and "index": any range of any disk, with an index and without, and no index is
 # believed that is damaged or of another archive.
 . "$(dirname "$0")/lib.sh"
-plan 125
+plan 128
 
 # ranges ARCHIVE ARGUMENT...: both disks, and some ranges of them, are what they must be.
 ranges() {
@@ -209,6 +209,13 @@ its data differs from its checksum (bytes 21504-25599 of the archive)" \
 	vmactl 0 "the other disk" cat flipped.vma --disk b $index
 	check "is what it is" cmp "$OUT" good2/disk-b.raw
 done
+# All that comes before it, and no more: its extent is the second one.
+head -c 7M /dev/urandom >long.raw
+"$VMACTL" create long.vma a=long.raw
+printf x | dd of=long.vma bs=1 seek=4000000 conv=notrunc status=none
+refuses 3 "damage behind what is good" "disk a, offset " cat long.vma --disk a
+check "which is given out" cmp "$OUT" <(head -c 3801088 long.raw)
+rm long.*
 vmactl 0 "what has no data" cat flipped.vma --disk a --offset 128K
 # In the first extent's header, and its reserved byte.
 { cat summed; echo poke 12842 77; } | make_archive header.vma

@@ -57,14 +57,23 @@ static int copy(struct archive *a, const char *path, unsigned int dev_id, uint64
 	uint8_t *buf = malloc(PIECE);
 	struct vma_error err;
 	struct output *o = NULL;
+	size_t step = PIECE;
 	bool reading = false;
 	int ret;
 
 	ret = buf ? output_open(&o, "-", &err) : vma_fail(&err, -ENOMEM, "out of memory");
 	while (!ret && length) {
-		struct iovec iov = { .iov_base = buf, .iov_len = length < PIECE ? length : PIECE };
+		struct iovec iov = { .iov_base = buf, .iov_len = step - offset % step };
 
+		if (iov.iov_len > length)
+			iov.iov_len = length;
 		ret = archive_read(a, dev_id, offset, buf, iov.iov_len, &err);
+		if (ret && step > VMA_CLUSTER_SIZE) {
+			/* What comes before the damage is written. */
+			step = VMA_CLUSTER_SIZE;
+			ret = 0;
+			continue;
+		}
 		reading = ret != 0;
 		if (!ret)
 			ret = output_write(o, &iov, 1, &err);
