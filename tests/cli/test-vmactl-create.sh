@@ -3,7 +3,7 @@
 # "create" archives images as they are, under every compression, and its archives are good
 # for others: the tests' own reader, and the decompressors themselves.
 . "$(dirname "$0")/lib.sh"
-plan 119
+plan 123
 
 oracle() {
 	python3 "$CLI_DIR/../oracle/vmaread.py" "$@" >"$OUT" 2>"$ERR"
@@ -232,6 +232,15 @@ printf 'QFI\373' >../image.qcow2
 truncate -s 1M ../image.qcow2
 vmactl 1 "a qcow2 image" create z.vma x=../image.qcow2
 stderr_has "is recognised" "qcow2"
+{ printf '# Disk DescriptorFile\nversion=1\n'; head -c 1000 /dev/zero; } >../image.vmdk
+vmactl 1 "what only names a vmdk image" create z.vma x=../image.vmdk
+stderr_has "is recognised" "vmdk"
+own() {
+	"$VMACTL" create - x=../own 1<>../own 2>"$ERR"
+}
+cp ../dense ../own
+check "an archive in the place of its image" told 1 own
+check "does not begin" cmp ../dense ../own
 check "nothing is left of any of them" test -z "$(ls -A)"
 vmactl 0 "unless it is said to be raw" create z.vma -d format=raw:x=../image.qcow2
 rm z.vma

@@ -3,7 +3,7 @@
 # "extract ARCHIVE --to NAME=PATH": each disk to a place of its own, none forgotten.
 # Block devices need root: tests/vm/test-extract-block-device.sh.
 . "$(dirname "$0")/lib.sh"
-plan 41
+plan 42
 
 make_good_archive good.vma want
 vmactl 0 "two disks to two files" extract good.vma --to drive-scsi0=one --to drive-virtio1=two
@@ -70,6 +70,8 @@ vmactl 1 "a pipe: disks do not come in order" \
 rm one
 vmactl 1 "a character device" extract good.vma --to drive-scsi0=/dev/null --skip drive-virtio1
 vmactl 1 "standard output" extract good.vma --to drive-scsi0=- --skip drive-virtio1
+vmactl 2 "a list of disks beside places" \
+	extract good.vma --to drive-scsi0=one --to drive-virtio1=two -d drive-scsi0
 vmactl 1 "a directory that is not there" \
 	extract good.vma --to drive-scsi0=none/one --skip drive-virtio1
 directory_holds "nothing is left of all these" good.vma want

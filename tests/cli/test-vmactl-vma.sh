@@ -3,7 +3,7 @@
 # Called as "vma" it does what callers of that tool rely on: its commands, its lines, and a
 # FIFO that is asked where disks go once the configuration lies in the directory.
 . "$(dirname "$0")/lib.sh"
-plan 74
+plan 81
 
 ln -s "$VMACTL" vma
 VMACTL=$PWD/vma
@@ -138,6 +138,20 @@ restore 0 "skipped, and the end of the file" 'skip=drive-scsi1\n1:drive-scsi0=t0
 check "it is the same" cmp t0 want/disk-drive-scsi0.raw
 rm -r got
 
+# A target without holes gets none: the space was reserved for it.
+dd if=/dev/urandom of=t0 bs=65536 count=33 conv=notrunc status=none
+truncate -s 2097664 t0
+blocks=$(stat -c %b t0)
+restore 0 "zeroes into a file without holes" 'skip=drive-scsi1\n1:drive-scsi0=t0\nskip=vmstate'
+check "it is the same" cmp t0 want/disk-drive-scsi0.raw
+check "and keeps its space" test "$(stat -c %b t0)" -ge "$blocks"
+rm -r got
+
+printf 'QFI\373' | dd of=t0 conv=notrunc status=none
+restore 0 "over another format if it is said to be raw" \
+	'skip=drive-scsi1\nformat=raw:1:drive-scsi0=t0\nskip=vmstate'
+rm -r got
+
 # Seven clusters, each of which waits for the one before it.
 start=$(date +%s%N)
 map='throttling.bps=300000:throttling.group=a:1:drive-scsi0=t0\n'
@@ -159,6 +173,10 @@ refused "no such device" "one that the archive does not have" \
 	'1:drive-scsi0=t0\n1:drive-scsi1=t1\n1:other=t2\ndone\n'
 refused "0: or 1: is missing" "a line that is none" 'drive-scsi0=t0\n'
 refused "only format=raw" "another format" 'format=qcow2:1:drive-scsi0=t0\n'
+cp t0 image
+printf 'QFI\373' | dd of=image conv=notrunc status=none
+refused "is a qcow2 image" "one that is there, and nobody says what it is" \
+	'skip=drive-scsi1\n1:drive-scsi0=image\nskip=vmstate'
 truncate -s 1000000 small
 refused "1048576 are needed" "a target that is too small" 'skip=drive-scsi0\n1:drive-scsi1=small\n\n'
 truncate -s $((1048576 + 4194305)) small

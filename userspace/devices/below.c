@@ -255,3 +255,24 @@ int below_add_device(struct below *b, dev_t dev, struct vma_error *err)
 {
 	return add_device(b, dev, 0, err);
 }
+
+int below_touches(int fd, dev_t dev, bool *touches, struct vma_error *err)
+{
+	struct below *b = malloc(sizeof(*b));
+	struct stat st;
+	int ret;
+
+	*touches = false;
+	if (!b)
+		return vma_fail(err, -ENOMEM, "out of memory");
+	below_init(b);
+	ret = below_add_file(b, fd, err);
+	*touches = !ret && below_has(b, dev);
+	if (!ret && !*touches && fstat(fd, &st) == 0 && S_ISBLK(st.st_mode)) {
+		below_init(b);
+		ret = below_add_device(b, dev, err);
+		*touches = !ret && below_has(b, st.st_rdev);
+	}
+	free(b);
+	return ret;
+}

@@ -41,4 +41,10 @@ int below_add_device(struct below *b, dev_t dev, struct vma_error *err);
 
 bool below_has(const struct below *b, dev_t dev);
 
+/*
+ * Whether writing to the open file can change the device, or the reverse: it lies on the device,
+ * or is a block device that the device lies on, as a whole disk below its partition.
+ */
+int below_touches(int fd, dev_t dev, bool *touches, struct vma_error *err);
+
 #endif /* DEVICES_BELOW_H */

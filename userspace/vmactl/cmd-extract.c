@@ -34,7 +34,7 @@ static int put(struct extract *x, struct restore *restore, const struct vma_clus
 
 	if (!x->sinks[c->dev_id])
 		return 0;
-	if (x->limits[c->dev_id] && c->mask)
+	if (x->limits[c->dev_id] && (c->mask || sink_writes_zeroes(x->sinks[c->dev_id])))
 		ret = throttle_wait(x->limits[c->dev_id], c->length, stop_fd, err);
 	return ret ? ret : restore_put(restore, x->sinks[c->dev_id], c, err);
 }
@@ -245,6 +245,8 @@ static int parse(struct extract *x, int argc, char **argv)
 		return usage_error(&cmd_extract, "too many arguments, at %s", argv[optind]);
 	if (x->directory && x->nr_maps)
 		return usage_error(&cmd_extract, "give a directory or --to, not both");
+	if (x->only && x->nr_maps)
+		return usage_error(&cmd_extract, "-d goes with a directory: with --to use --skip");
 	if (x->map_path && !x->directory)
 		return usage_error(&cmd_extract, "-r wants a directory, for the configurations");
 	if (x->json && !x->salvage)

@@ -236,14 +236,16 @@ static int open_mapped(struct extract *x, const char *name, unsigned int id, uin
 		       struct vma_error *err)
 {
 	const char *path = mapped_path(x, name);
+	const struct map_line *l = x->map.lines;
 	int ret;
 
 	if (!x->map_path)
 		return sink_open(&x->sinks[id], path, size, err);
-	ret = sink_open_existing(&x->sinks[id], path, size, err);
-	for (unsigned int i = 0; i < x->map.nr && !ret; i++)
-		if (!x->map.lines[i].skip && map_path(x->map.lines[i].target, name))
-			apply_line(x, &x->map.lines[i], id);
+	while (l->skip || !map_path(l->target, name))
+		l++;
+	ret = sink_open_existing(&x->sinks[id], path, size, l->raw, err);
+	if (!ret)
+		apply_line(x, l, id);
 	return ret;
 }
 

@@ -29,6 +29,7 @@ static int parse_option(struct map_line *l, const char *line, const char *key, c
 	if (strcmp(key, "format") == 0) {
 		if (strcmp(value, "raw") != 0)
 			return bad(line, "only format=raw is written", err);
+		l->raw = true;
 	} else if (strcmp(key, "throttling.bps") == 0) {
 		errno = 0;
 		l->bps = strtoull(value, &end, 10);
@@ -40,7 +41,7 @@ static int parse_option(struct map_line *l, const char *line, const char *key, c
 		l->use_cache = strcmp(value, "writeback") == 0 || strcmp(value, "unsafe") == 0 ||
 			       strcmp(value, "writethrough") == 0;
 		if (!l->use_cache && strcmp(value, "none") != 0 &&
-		    strcmp(value, "directsync") != 0)
+		    strcmp(value, "off") != 0 && strcmp(value, "directsync") != 0)
 			return bad(line, "there is no such cache mode", err);
 	} else {
 		return bad(line, "it has an option that is not known", err);

@@ -20,6 +20,7 @@ struct map_line {
 	const char *target;	/* "NAME=PATH", or the NAME that is skipped */
 	bool skip;
 	bool write_zeroes;
+	bool raw;		/* format=raw was given */
 	bool use_cache;
 	uint64_t bps;		/* 0: no limit */
 	const char *group;	/* those of a group share its limit; NULL: alone */

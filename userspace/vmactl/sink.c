@@ -18,6 +18,7 @@
 #include "libvma/text.h"
 #include "output/direct.h"
 #include "output/output.h"
+#include "vmactl/image-format.h"
 
 /*
  * Who opens a device for a moment, as udev does to see what is on a new one, is not who
@@ -40,6 +41,7 @@ struct sink {
 	bool block_device;
 	bool overwrites;	/* what was there before is lost */
 	bool reads_zero;	/* where nothing was written yet */
+	bool preallocated;	/* a file without holes, and it stays so */
 	/* Changed by any thread. */
 	atomic_bool touched;
 	atomic_bool no_direct;	/* the kernel said so */
@@ -141,7 +143,6 @@ static int check_unused(const struct sink *s, dev_t dev, struct vma_error *err)
 int sink_check_apart(const char *path, int fd, struct vma_error *err)
 {
 	struct stat target, st;
-	struct below *b;
 	bool same;
 	int ret;
 
@@ -153,19 +154,7 @@ int sink_check_apart(const char *path, int fd, struct vma_error *err)
 		return vma_fail(err, -EBUSY, "%s is the archive and would be overwritten", path);
 	if (!S_ISBLK(target.st_mode))
 		return 0;
-	b = malloc(sizeof(*b));
-	if (!b)
-		return vma_fail(err, -ENOMEM, "out of memory");
-	below_init(b);
-	ret = below_add_file(b, fd, err);
-	same = !ret && below_has(b, target.st_rdev);
-	/* An archive on a whole disk, and a partition of it to overwrite. */
-	if (!ret && !same && S_ISBLK(st.st_mode)) {
-		below_init(b);
-		ret = below_add_device(b, target.st_rdev, err);
-		same = !ret && below_has(b, st.st_rdev);
-	}
-	free(b);
+	ret = below_touches(fd, target.st_rdev, &same, err);
 	if (!ret && same)
 		ret = vma_fail(err, -EBUSY, "the archive lies on %s and would be overwritten",
 			       path);
@@ -233,8 +222,9 @@ int sink_open(struct sink **out, const char *path, uint64_t size, struct vma_err
 }
 
 /* A file that was made for this, like a volume of a storage of files. */
-static int open_existing_file(struct sink *s, uint64_t *room, struct vma_error *err)
+static int open_existing_file(struct sink *s, uint64_t *room, bool raw, struct vma_error *err)
 {
+	char head[IMAGE_HEAD] = "";
 	struct stat st;
 
 	s->fd = open(s->path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
@@ -242,12 +232,18 @@ static int open_existing_file(struct sink *s, uint64_t *room, struct vma_error *
 		return vma_fail(err, -errno, "cannot open %s: %s", s->path, strerror(errno));
 	if (fstat(s->fd, &st) != 0 || !S_ISREG(st.st_mode))
 		return vma_fail(err, -EINVAL, "%s is neither a file nor a block device", s->path);
+	if (!raw && pread(s->fd, head, sizeof(head), 0) >= 0 && image_format(head))
+		return vma_fail(err, -EINVAL,
+				"%s is a %s image, and only raw ones are written: make it one, or say format=raw in the map",
+				s->path, image_format(head));
 	s->overwrites = true;
+	s->preallocated = st.st_blocks * 512ll >= st.st_size;
 	*room = st.st_size;
 	return 0;
 }
 
-int sink_open_existing(struct sink **out, const char *path, uint64_t size, struct vma_error *err)
+int sink_open_existing(struct sink **out, const char *path, uint64_t size, bool raw,
+		       struct vma_error *err)
 {
 	struct sink *s = sink_alloc(-1, path);
 	uint64_t room = 0;
@@ -264,7 +260,7 @@ int sink_open_existing(struct sink **out, const char *path, uint64_t size, struc
 			ret = vma_fail(err, -errno, "cannot tell the size of %s: %s", path,
 				       strerror(errno));
 	} else {
-		ret = open_existing_file(s, &room, err);
+		ret = open_existing_file(s, &room, raw, err);
 	}
 	if (!ret && (room < size || room - size > SINK_MAX_SURPLUS))
 		ret = vma_fail(err, -EINVAL,
@@ -292,6 +288,11 @@ void sink_use_cache(struct sink *s)
 bool sink_reads_zero(const struct sink *s)
 {
 	return s->reads_zero;
+}
+
+bool sink_writes_zeroes(const struct sink *s)
+{
+	return !s->reads_zero && s->zero_by > ZERO_DEALLOCATE;
 }
 
 /* ---- writing ---------------------------------------------------------- */
@@ -344,10 +345,11 @@ int sink_write(struct sink *s, const void *data, size_t len, uint64_t offset,
 static int zero_in_one(struct sink *s, int how, uint64_t offset, uint64_t len)
 {
 	uint64_t range[2] = { offset, len };
+	int mode = s->preallocated ? FALLOC_FL_ZERO_RANGE : FALLOC_FL_PUNCH_HOLE;
 	int ret;
 
 	if (how == ZERO_DEALLOCATE)
-		ret = fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, len);
+		ret = fallocate(s->fd, mode | FALLOC_FL_KEEP_SIZE, offset, len);
 	else if (s->block_device)
 		ret = ioctl(s->fd, BLKZEROOUT, range);
 	else

@@ -34,12 +34,19 @@ int sink_check_apart(const char *path, int fd, struct vma_error *err);
 /* How much larger than the disk sink_open_existing() takes: storages round up. */
 #define SINK_MAX_SURPLUS	(4u << 20)
 
-/* A block device as above, or a file that exists and is overwritten. */
-int sink_open_existing(struct sink **s, const char *path, uint64_t size, struct vma_error *err);
+/*
+ * A block device as above, or a file that exists and is overwritten. One that holds another
+ * format would not be an image any more: unless raw says that this is meant.
+ */
+int sink_open_existing(struct sink **s, const char *path, uint64_t size, bool raw,
+		       struct vma_error *err);
 
 /* It reads as zeroes already, as a new volume does: sink_zero() does nothing. */
 void sink_assume_zero(struct sink *s);
 bool sink_reads_zero(const struct sink *s);
+
+/* Zeroes cost the target as much as data may: it was asked to deallocate, and can't. */
+bool sink_writes_zeroes(const struct sink *s);
 
 /* Through the page cache. */
 void sink_use_cache(struct sink *s);

@@ -13,6 +13,7 @@
 
 #include "devices/below.h"
 #include "libvma/text.h"
+#include "vmactl/image-format.h"
 
 #define SECTOR		512u	/* sizes in an archive are multiples of it */
 
@@ -46,21 +47,16 @@ static int look_at(struct source *s, struct stat *st, struct vma_error *err)
 /* Images that need QEMU to be understood would be archived as what they are not. */
 static int check_raw(const struct source *s, struct vma_error *err)
 {
-	static const struct {
-		const char *magic, *name;
-	} formats[] = {
-		{ "QFI\xfb", "qcow2" }, { "KDMV", "vmdk" }, { "vhdxfile", "vhdx" },
-		{ "QED", "qed" }, { "<<< ", "vdi" },
-	};
-	char head[8] = "";
+	char head[IMAGE_HEAD] = "";
+	const char *format;
 
 	if (pread(s->fd, head, sizeof(head), 0) < 0)
 		return vma_fail(err, -errno, "cannot read %s: %s", s->path, strerror(errno));
-	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++)
-		if (memcmp(head, formats[i].magic, strlen(formats[i].magic)) == 0)
-			return vma_fail(err, -EINVAL,
-					"%s looks like a %s image: convert it to raw, or say -d format=raw:NAME=%s",
-					s->path, formats[i].name, s->path);
+	format = image_format(head);
+	if (format)
+		return vma_fail(err, -EINVAL,
+				"%s looks like a %s image: convert it to raw, or say -d format=raw:NAME=%s",
+				s->path, format, s->path);
 	return 0;
 }
 
@@ -119,21 +115,15 @@ uint64_t source_size(const struct source *s)
 
 int source_check_apart(const struct source *s, int fd, struct vma_error *err)
 {
-	struct below *b;
-	struct stat st;
+	struct stat st, out;
 	bool same;
 	int ret;
 
-	if (fstat(s->fd, &st) != 0 || !S_ISBLK(st.st_mode))
-		return 0;
-	b = malloc(sizeof(*b));
-	if (!b)
-		return vma_fail(err, -ENOMEM, "out of memory");
-	below_init(b);
-	ret = below_add_file(b, fd, err);
-	same = !ret && below_has(b, st.st_rdev);
-	free(b);
-	if (same)
+	if (fstat(s->fd, &st) != 0 || fstat(fd, &out) != 0)
+		return vma_fail(err, -errno, "cannot look at %s: %s", s->path, strerror(errno));
+	same = st.st_dev == out.st_dev && st.st_ino == out.st_ino;
+	ret = S_ISBLK(st.st_mode) && !same ? below_touches(fd, st.st_rdev, &same, err) : 0;
+	if (!ret && same)
 		ret = vma_fail(err, -EDEADLK,
 			       "the archive would lie on %s, which it is made of", s->path);
 	return ret;
