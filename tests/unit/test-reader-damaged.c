@@ -314,6 +314,16 @@ static void the_size_of_the_header(void **state)
 		vma_reader_free(s.r);
 		b.p[59 - bit / 8] ^= 1 << bit % 8;
 	}
+	/* None at all, as one flipped bit makes it of a power of two. */
+	memset(b.p + 56, 0, 4);
+	read_damaged(&s, &l, false);
+	assert_int_equal(s.clusters, 0x1ff);
+	assert_int_equal(s.told.nr, 1);
+	assert_true(s.told.faults[0].harmless);
+	text_has(&s, 0, "damaged header: it says that it has 0 bytes");
+	vma_reader_free(s.r);
+	for (unsigned int i = 0; i < 4; i++)
+		b.p[59 - i] = size >> 8 * i;
 	/* Not alone: of what else it says nothing is proven. */
 	b.p[30] ^= 1;
 	for (unsigned int bit = 0; bit < 22; bit++) {

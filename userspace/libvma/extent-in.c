@@ -66,14 +66,16 @@ static int first_extent(struct extent_in *in, size_t have, uint32_t *at, struct 
 	return 0;
 }
 
-int extent_in_mend_header(struct extent_in *in, uint32_t *said, struct vma_error *err)
+int extent_in_mend_header(struct extent_in *in, bool *mended, uint32_t *said,
+			  struct vma_error *err)
 {
 	ssize_t have = extent_in_peek(in, VMA_HEADER_MIN, err);
-	bool wrong, mended;
+	bool wrong;
 	uint32_t size, at;
 	uint8_t *p;
 	int ret;
 
+	*mended = false;
 	*said = 0;
 	if (have < (ssize_t)VMA_HEADER_MIN)
 		return have < 0 ? (int)have : 0;
@@ -101,11 +103,10 @@ int extent_in_mend_header(struct extent_in *in, uint32_t *said, struct vma_error
 	wrong = wrong || size > AGAIN_ROOM;
 	p = in->again + in->again_at;
 	wire_put_be32(p + WIRE_H_HEADER_SIZE, at);
-	mended = header_right(p, at);
-	if (mended)
-		*said = size;
-	/* Something else is wrong, too; or it is the first extents that are lost. */
-	else if (!wrong || (size > VMA_HEADER_MIN && size < at))
+	*mended = header_right(p, at);
+	*said = size;
+	/* Else something else is wrong, too; or it is the first extents that are lost. */
+	if (!*mended && (!wrong || (size > VMA_HEADER_MIN && size < at)))
 		wire_put_be32(p + WIRE_H_HEADER_SIZE, size);
 	return 0;
 }

@@ -53,10 +53,11 @@ void extent_in_destroy(struct extent_in *in);
 /*
  * With tolerance, before anything is read: a header whose checksum is wrong may be so only
  * about its own size, which is where the first extent begins. Then it is set right in what
- * comes next, and *said becomes what it said; else that is 0. A header that is wrong about
- * other things, too, is cut where the first extent begins.
+ * comes next, *mended is set, and *said is what it said. A header that is wrong about other
+ * things, too, is cut where the first extent begins.
  */
-int extent_in_mend_header(struct extent_in *in, uint32_t *said, struct vma_error *err);
+int extent_in_mend_header(struct extent_in *in, bool *mended, uint32_t *said,
+			  struct vma_error *err);
 
 /* A vma_read_fn, for what stands before the extents. */
 ssize_t extent_in_read(void *in, void *buf, size_t len, struct vma_error *err);

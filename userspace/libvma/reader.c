@@ -46,10 +46,11 @@ static const uint8_t zero_cluster[VMA_CLUSTER_SIZE] __attribute__((aligned(VMA_B
 static int read_header(struct vma_reader *r, struct vma_error *err)
 {
 	bool right = true;
+	bool mended = false;
 	uint32_t said = 0;
 	int ret;
 
-	ret = r->tolerant ? extent_in_mend_header(&r->in, &said, err) : 0;
+	ret = r->tolerant ? extent_in_mend_header(&r->in, &mended, &said, err) : 0;
 	if (ret)
 		return ret;
 	ret = vma_header_read(&r->header, extent_in_read, &r->in, r->tolerant ? &right : NULL, err);
@@ -70,7 +71,7 @@ static int read_header(struct vma_reader *r, struct vma_error *err)
 
 		vma_error_set(&f.what, "damaged header: wrong checksum; names, sizes and configuration files may be wrong");
 		extent_in_fault(&r->in, &f);
-	} else if (said) {
+	} else if (mended) {
 		struct vma_fault f = { .end = r->header->header_size, .harmless = true };
 
 		vma_error_set(&f.what, "damaged header: it says that it has %" PRIu32
