@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # "list" prints the lines that scripts for "vma list" parse, and JSON for others.
 . "$(dirname "$0")/lib.sh"
-plan 26
+plan 32
 
 make_good_archive good.vma
 vmactl 0 "a good archive" list good.vma
@@ -77,6 +77,26 @@ vmactl 0 "compressed with gzip" list --json good.vma.gz
 stdout_has "which it names" '"compression":"gzip"'
 head -c 20000 /dev/zero >zero.vma
 vmactl 3 "no archive at all" list zero.vma
+
+# Nobody goes on behind damage, so nothing is looked for there.
+"$VMACTL" create own.vma.zst x=zero.vma
+"$VMACTL" create own.vma.gz x=zero.vma
+"$VMACTL" create own.vma.lzo x=zero.vma
+"$VMACTL" create own.vma x=zero.vma
+lzop -q --filter=1 -o filter.lzo own.vma
+endless() {
+	local status=0
+
+	{
+		head -c "$2" "$1"
+		cat /dev/zero
+	} 2>/dev/null | timeout 20 "$VMACTL" list - >"$OUT" 2>"$ERR" || status=$?
+	test "$status" -eq "$3"
+}
+for archive in own.vma.zst own.vma.gz own.vma.lzo good.vma.zst good.vma.gz; do
+	check "damage at the beginning of what does not end: $archive" endless $archive 60 3
+done
+check "and what is refused: filter.lzo" endless filter.lzo 1000 1
 
 status=0
 "$VMACTL" list good.vma >/dev/full 2>"$ERR" || status=$?

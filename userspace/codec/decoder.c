@@ -165,6 +165,7 @@ ssize_t decoder_read(void *decoder, void *buf, size_t len, struct vma_error *err
 void decoder_go_on(struct decoder *d)
 {
 	d->go_on = true;
+	d->in.go_on = true;
 	if (d->decompressor && d->decompressor->go_on)
 		d->decompressor->go_on(d->state);
 }

@@ -117,11 +117,8 @@ static int lost(struct gzip *g, uint64_t begin, uint64_t bytes, const char *what
 static int lost_rest(struct gzip *g, uint64_t begin, uint64_t bytes, const char *what,
 		     struct vma_loss *loss, struct vma_error *err)
 {
-	int ret;
+	int ret = input_drop_rest(g->in, err);
 
-	do
-		ret = input_drop(g->in, UINT32_MAX, err);
-	while (ret > 0);
 	g->ended = true;
 	return ret ? ret : lost(g, begin, bytes, what, loss);
 }
@@ -381,9 +378,11 @@ static int lone_seal(struct gzip *g, struct vma_loss *loss, struct vma_error *er
 		return 1;
 	}
 	g->closed = true;
-	if (!good || (!g->lossy && seal.count != g->pieces))
-		return lost(g, begin, 0, "damaged: the last seal does not fit the file", loss);
-	return 1;
+	if (good && (g->lossy || seal.count == g->pieces))
+		return 1;
+	/* A good one tells that members are missing, or too many. */
+	return lost(g, begin, good ? VMA_LOSS_UNKNOWN : 0,
+		    "damaged: the last seal does not fit the file", loss);
 }
 
 static int at_end(struct gzip *g, struct vma_loss *loss)

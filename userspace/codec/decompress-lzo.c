@@ -74,11 +74,8 @@ static int lost(const struct lzo *l, uint64_t begin, uint64_t bytes, const char 
 static int lost_rest(struct lzo *l, uint64_t begin, const char *what, struct vma_loss *loss,
 		     struct vma_error *err)
 {
-	int ret;
+	int ret = input_drop_rest(l->in, err);
 
-	do
-		ret = input_drop(l->in, UINT32_MAX, err);
-	while (ret > 0);
 	l->ended = true;
 	return ret ? ret : lost(l, begin, VMA_LOSS_UNKNOWN, what, loss);
 }
@@ -331,8 +328,11 @@ static unsigned int be16(const uint8_t *p)
 
 static int refused(struct lzo *l, const char *what, struct vma_loss *loss, struct vma_error *err)
 {
-	int ret = lost_rest(l, l->in->skipped, what, loss, err);
+	int ret;
 
+	/* Nobody goes on. */
+	input_give_up(l->in);
+	ret = lost_rest(l, l->in->skipped, what, loss, err);
 	return ret == -EBADMSG ? -EOPNOTSUPP : ret;
 }
 

@@ -81,8 +81,28 @@ int input_drop(struct input *in, uint64_t len, struct vma_error *err)
 	return 1;
 }
 
+void input_give_up(struct input *in)
+{
+	in->used = in->pos;
+	in->ended = true;
+}
+
+int input_drop_rest(struct input *in, struct vma_error *err)
+{
+	int ret;
+
+	if (!in->go_on)
+		input_give_up(in);
+	do
+		ret = input_drop(in, UINT32_MAX, err);
+	while (ret > 0);
+	return ret;
+}
+
 int input_find(struct input *in, const void *what, size_t len, struct vma_error *err)
 {
+	if (!in->go_on)
+		input_give_up(in);
 	for (;;) {
 		ssize_t have = input_peek(in, len, err);
 		const uint8_t *at;

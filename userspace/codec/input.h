@@ -23,6 +23,7 @@ struct input {
 	uint64_t skipped;	/* bytes of the input before pos */
 	size_t ahead;		/* read at least so much at a time */
 	bool ended;
+	bool go_on;		/* as the decoder does: what is behind damage is wanted */
 	uint64_t in_vain;	/* bytes looked at for what was not there, see input_may_try() */
 	uint8_t tail[INPUT_TAIL];	/* the last bytes read, zeroes before the first */
 };
@@ -32,8 +33,16 @@ ssize_t input_peek(struct input *in, size_t want, struct vma_error *err);
 void input_skip(struct input *in, size_t len);
 /* Skips more than is to be in memory: 0 if the input ends before. */
 int input_drop(struct input *in, uint64_t len, struct vma_error *err);
-/* Skips to the next place that begins with these bytes: 1, or 0 and all is skipped. */
+/* Skips all that is left; as input_give_up() unless somebody goes on. 0, or a negative errno. */
+int input_drop_rest(struct input *in, struct vma_error *err);
+/*
+ * Skips to the next place that begins with these bytes: 1, or 0 and all is skipped. To find where
+ * to go on: unless somebody does, as input_give_up().
+ */
 int input_find(struct input *in, const void *what, size_t len, struct vma_error *err);
+
+/* As if it ended here: the rest may be hours long, or a pipe without an end. */
+void input_give_up(struct input *in);
 
 /*
  * Whether what may begin here is to be tried; input_tried() says how many bytes that took in

@@ -53,11 +53,8 @@ static int lose(struct zstd_scan *s, uint64_t begin, uint64_t bytes, const char 
 static int lose_rest(struct zstd_scan *s, uint64_t begin, uint64_t bytes, const char *what,
 		     struct vma_error *err)
 {
-	int ret;
+	int ret = input_drop_rest(s->in, err);
 
-	do
-		ret = input_drop(s->in, UINT32_MAX, err);
-	while (ret > 0);
 	s->closed = true;
 	s->judged = s->in->skipped;
 	return ret ? ret : lose(s, begin, bytes, what);
@@ -78,8 +75,12 @@ int zstd_scan_damaged(struct zstd_scan *s, uint64_t begin, uint64_t unproven, in
 	struct vma_loss loss = {
 		.begin = begin, .bytes = VMA_LOSS_UNKNOWN, .unproven = unproven,
 	};
-	int ret = input_find(s->in, magic, sizeof(magic), err);
+	int ret;
 
+	/* Refused, not damaged: nobody goes on. */
+	if (code != -EBADMSG && (code != -EFBIG || !begin))
+		input_give_up(s->in);
+	ret = input_find(s->in, magic, sizeof(magic), err);
 	if (ret < 0)
 		return ret;
 	return lose_with(s, code, loss, what);
@@ -240,12 +241,16 @@ static int sealed_frame(struct zstd_scan *s, size_t have, struct vma_error *err)
 static int last_seal(struct zstd_scan *s, const struct seal *seal)
 {
 	uint64_t begin = s->in->skipped;
-	bool good = seal->hash == zstd_seal_hash(input_at(s->in), input_at(s->in)) &&
-		    (s->queue->lossy || seal->count == (s->seen.nr - 1) / 2);
+	bool good = seal->hash == zstd_seal_hash(input_at(s->in), input_at(s->in));
+	bool all = s->queue->lossy || seal->count == (s->seen.nr - 1) / 2;
 
 	input_skip(s->in, ZSTD_SEAL_SIZE);
 	s->closed = true;
-	return good ? 0 : lose(s, begin, 0, "damaged: the last seal does not fit the file");
+	if (good && all)
+		return 0;
+	/* A good one tells that frames are missing, or too many. */
+	return lose(s, begin, good ? VMA_LOSS_UNKNOWN : 0,
+		    "damaged: the last seal does not fit the file");
 }
 
 /* ---- skippable frames ------------------------------------------------- */
