@@ -104,6 +104,24 @@ static void eight_bits_may_agree(void **state)
 	built_free(&b);
 }
 
+/* Its own 8 bits show it, and there is no other. */
+static void the_only_data_of_an_extent(void **state)
+{
+	struct built b;
+
+	(void)state;
+	build_header(&b, 512);
+	build_device(&b, 1, "disk", CLUSTER);
+	seal_header(&b);
+	build_extent(&b);
+	build_info(&b, 0, 1, 0, 1);
+	build_block(&b, 0x11);
+	sum_extent(&b);
+	b.p[b.extent + 512 + 5] ^= 1;
+	refused(&b, "its data differs from its checksum");
+	built_free(&b);
+}
+
 /* The cluster that differs is of a device that the header does not have. */
 static void damage_of_no_disk(void **state)
 {
@@ -419,6 +437,7 @@ int main(void)
 		cmocka_unit_test(undamaged),
 		cmocka_unit_test(a_bit_of_data),
 		cmocka_unit_test(eight_bits_may_agree),
+		cmocka_unit_test(the_only_data_of_an_extent),
 		cmocka_unit_test(damage_of_no_disk),
 		cmocka_unit_test(an_extent_header),
 		cmocka_unit_test(dropped_bytes),

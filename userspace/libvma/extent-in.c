@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "libvma/extent-private.h"
 
+#include <inttypes.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -151,6 +152,7 @@ static void judge(struct extent_in *in, const struct data_check *check, const st
 {
 	size_t block = 0;
 	uint64_t used = 0;
+	bool unknown;
 
 	for (unsigned int i = 0; i < VMA_EXTENT_CLUSTERS; i++) {
 		struct vma_blockinfo info = vma_extent_info(in->extent, i);
@@ -169,13 +171,14 @@ static void judge(struct extent_in *in, const struct data_check *check, const st
 			in->likely |= 1ull << i;
 	}
 	/* One of them is damaged after all. */
-	if (in->likely == used)
+	unknown = in->likely == used;
+	if (unknown)
 		in->likely = 0;
 	if (in->why)
 		return;
 	if (!check->there && in->summed && !gaps->any)
 		in->why = "the checksum of its data is missing";
-	else if (check->there && !in->likely)
+	else if (check->there && unknown && !gaps->any)
 		in->why = "it is not known which of an extent's data differs from its checksum";
 	else
 		in->why = gaps->any ? "it is lost" : "its data differs from its checksum";
@@ -263,6 +266,9 @@ int extent_in_next(struct extent_in *in, struct vma_error *err)
 			ret = vma_extent_truncated(in->at, &why);
 			if (!in->tolerance)
 				return vma_fail(err, ret, "%s", why.text);
+			if (in->lost)
+				vma_error_set(&why, "damaged: the header of the extent at byte %" PRIu64
+					      " is lost in part", in->at);
 			if (got)
 				extent_in_unusable(in, in->at, &why);
 			if (in->lost)
