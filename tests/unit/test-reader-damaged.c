@@ -104,17 +104,23 @@ static void eight_bits_may_agree(void **state)
 	built_free(&b);
 }
 
+/* A disk of one cluster, and the extent with its first block; blocks follow. */
+static void begin_one_block(struct built *b)
+{
+	build_header(b, 512);
+	build_device(b, 1, "disk", CLUSTER);
+	seal_header(b);
+	build_extent(b);
+	build_info(b, 0, 1, 0, 1);
+}
+
 /* Its own 8 bits show it, and there is no other. */
 static void the_only_data_of_an_extent(void **state)
 {
 	struct built b;
 
 	(void)state;
-	build_header(&b, 512);
-	build_device(&b, 1, "disk", CLUSTER);
-	seal_header(&b);
-	build_extent(&b);
-	build_info(&b, 0, 1, 0, 1);
+	begin_one_block(&b);
 	build_block(&b, 0x11);
 	sum_extent(&b);
 	b.p[b.extent + 512 + 5] ^= 1;
@@ -130,11 +136,7 @@ static void damage_of_no_disk(void **state)
 	struct seen s;
 
 	(void)state;
-	build_header(&b, 512);
-	build_device(&b, 1, "disk", CLUSTER);
-	seal_header(&b);
-	build_extent(&b);
-	build_info(&b, 0, 1, 0, 1);
+	begin_one_block(&b);
 	build_info(&b, 1, 2, 0, 1);
 	build_block(&b, 0x11);
 	build_block(&b, 0x22);

@@ -180,7 +180,6 @@ int new_dir_commit(struct new_dir *d, bool *named, struct vma_error *err)
 	int ret = flush_directory(d->dir);
 
 	*named = false;
-
 	if (ret) {
 		vma_error_set(err, "cannot write %s: %s", d->path, strerror(-ret));
 	} else {
