@@ -1,84 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* output: names, leftovers, short writes and full devices. */
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
-#include <pthread.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/file.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include "output/output.h"
-
-static char dir[] = "/tmp/test-output-XXXXXX";
-static char path[sizeof(dir) + 16];
-
-static int in_new_directory(void **state)
-{
-	(void)state;
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN);
-	strcpy(dir + strlen(dir) - 6, "XXXXXX");
-	if (!mkdtemp(dir))
-		return -1;
-	snprintf(path, sizeof(path), "%s/archive.vma", dir);
-	return 0;
-}
-
-/* Names in the directory beside "." and "..". */
-static int entries(void)
-{
-	DIR *d = opendir(dir);
-	int n = 0;
-
-	assert_non_null(d);
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n - 2;
-}
-
-static int without_directory(void **state)
-{
-	(void)state;
-	unlink(path);
-	/* Fails if a test left anything else behind. */
-	return rmdir(dir);
-}
-
-static void write_text(struct output *o, const char *text)
-{
-	struct iovec iov = { (void *)text, strlen(text) };
-
-	assert_int_equal(output_write(o, &iov, 1, NULL), 0);
-}
-
-static void check_content(const char *name, const char *want)
-{
-	char buf[100];
-	FILE *f = fopen(name, "r");
-	size_t n;
-
-	assert_non_null(f);
-	n = fread(buf, 1, sizeof(buf) - 1, f);
-	buf[n] = '\0';
-	fclose(f);
-	assert_string_equal(buf, want);
-}
+/* output: names, leftovers, and what is written to files. */
+#include "output-directory.h"
 
 /* Not from the code under test: it is what administrators see. */
 static void temporary_path(char *to, size_t size, int pid)
@@ -129,17 +51,6 @@ static void make_file(const char *name, const char *text)
 	assert_non_null(f);
 	fputs(text, f);
 	assert_int_equal(fclose(f), 0);
-}
-
-static void refuse_open(const char *name, int code, const char *words)
-{
-	struct vma_error err = { "" };
-	struct output *o = NULL;
-
-	assert_int_equal(output_open(&o, name, &err), code);
-	assert_null(o);
-	if (!strstr(err.text, words))
-		fail_msg("\"%s\" lacks \"%s\"", err.text, words);
 }
 
 /* What was complete when its name was gone: all of it, under a name that no sweep takes. */
@@ -555,150 +466,6 @@ static void file_too_large(void **state)
 	assert_int_equal(entries(), 0);
 }
 
-/* ---- standard output --------------------------------------------------- */
-
-/* Runs with fd as standard output; cmocka's own output goes elsewhere meanwhile. */
-static int saved_stdout;
-
-static void redirect(int fd)
-{
-	fflush(stdout);
-	saved_stdout = dup(STDOUT_FILENO);
-	assert_true(saved_stdout >= 0);
-	dup2(fd, STDOUT_FILENO);
-}
-
-static void restore(void)
-{
-	dup2(saved_stdout, STDOUT_FILENO);
-	close(saved_stdout);
-}
-
-static void no_space(void **state)
-{
-	struct iovec iov = { (void *)"x", 1 };
-	struct vma_error err = { "" };
-	struct output *o = NULL;
-	int fd = open("/dev/full", O_WRONLY), ret;
-
-	(void)state;
-	assert_true(fd >= 0);
-	redirect(fd);
-	ret = output_open(&o, "-", &err);
-	if (!ret)
-		ret = output_write(o, &iov, 1, &err);
-	restore();
-	close(fd);
-	output_abort(o);
-	assert_int_equal(ret, -ENOSPC);
-	assert_non_null(strstr(err.text, "standard output: no space left"));
-}
-
-struct drain {
-	int fd;
-	uint64_t sum, bytes;
-};
-
-static void *drain(void *ctx)
-{
-	struct drain *d = ctx;
-	uint8_t buf[777];
-	ssize_t n;
-
-	while ((n = read(d->fd, buf, sizeof(buf))) > 0) {
-		for (ssize_t i = 0; i < n; i++)
-			d->sum = d->sum * 31 + buf[i];
-		d->bytes += n;
-	}
-	return NULL;
-}
-
-/* A pipe takes what it has room for; one that is non-blocking says so. */
-static void pipes(void **state)
-{
-	enum { SIZE = 3 << 20 };
-	uint8_t *data = malloc(SIZE);
-	uint64_t sum = 0;
-
-	(void)state;
-	assert_non_null(data);
-	for (int i = 0; i < SIZE; i++) {
-		data[i] = i * 2654435761u >> 20;
-		sum = sum * 31 + data[i];
-	}
-	for (int flags = 0; flags <= O_NONBLOCK; flags += O_NONBLOCK) {
-		struct iovec iov[] = { { data, 1000 }, { data + 1000, SIZE - 1000 } };
-		struct drain d = { 0 };
-		struct output *o = NULL;
-		pthread_t thread;
-		int fds[2], ret;
-
-		assert_int_equal(pipe(fds), 0);
-		assert_int_equal(fcntl(fds[1], F_SETFL, flags), 0);
-		d.fd = fds[0];
-		assert_int_equal(pthread_create(&thread, NULL, drain, &d), 0);
-		redirect(fds[1]);
-		close(fds[1]);
-		ret = output_open(&o, "-", NULL);
-		if (!ret)
-			ret = output_write(o, iov, 2, NULL);
-		if (!ret)
-			ret = output_commit(o, NULL);
-		restore();
-		pthread_join(thread, NULL);
-		close(fds[0]);
-		assert_int_equal(ret, 0);
-		assert_int_equal(d.bytes, SIZE);
-		assert_int_equal(d.sum, sum);
-	}
-	free(data);
-}
-
-static void reader_went_away(void **state)
-{
-	struct iovec iov = { (void *)"x", 1 };
-	struct vma_error err = { "" };
-	struct output *o = NULL;
-	int fds[2], ret;
-
-	(void)state;
-	assert_int_equal(pipe(fds), 0);
-	redirect(fds[1]);
-	close(fds[0]);
-	close(fds[1]);
-	ret = output_open(&o, "-", &err);
-	if (!ret)
-		ret = output_write(o, &iov, 1, &err);
-	restore();
-	output_abort(o);
-	assert_int_equal(ret, -EPIPE);
-	assert_non_null(strstr(err.text, "reader went away"));
-}
-
-static void no_terminals(void **state)
-{
-	struct vma_error err = { "" };
-	struct output *o = NULL;
-	int main_fd = posix_openpt(O_RDWR | O_NOCTTY), fd, ret;
-
-	(void)state;
-	if (main_fd < 0)
-		skip();
-	assert_int_equal(grantpt(main_fd), 0);
-	assert_int_equal(unlockpt(main_fd), 0);
-	fd = open(ptsname(main_fd), O_RDWR | O_NOCTTY);
-	assert_true(fd >= 0);
-	redirect(fd);
-	ret = output_open(&o, "-", &err);
-	restore();
-	close(fd);
-	close(main_fd);
-	assert_int_equal(ret, -EINVAL);
-	assert_non_null(strstr(err.text, "terminal"));
-}
-
-#define test(f) cmocka_unit_test_setup_teardown(f, in_new_directory, without_directory)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -717,10 +484,6 @@ int main(void)
 		test(relative_paths),
 		test(many_pieces),
 		test(file_too_large),
-		test(no_space),
-		test(pipes),
-		test(reader_went_away),
-		test(no_terminals),
 	};
 
 	return cmocka_run_group_tests_name("output", tests, NULL, NULL);
