@@ -10,15 +10,17 @@
 plan 11
 
 # Discards of a chunk each, and what each request takes: much longer together than starting a
-# program does.
+# program does. On a busy machine 7 s were seen from the word until the write was looked at.
 NUMBER=40
-NS=$((300000000 * ${BED_SLOWNESS:-1}))
+NS=$((500000000 * ${BED_SLOWNESS:-1}))
 # Chunks that are forgotten at a word, where the discards are; one behind them, for the write.
 FORGOTTEN=200
 BEHIND=210
 
 load_target
 one_by_one origin 16 1 discard=1 completion_nsec=$NS
+# mq-deadline would put up to 16 discards that follow one another before a write elsewhere.
+echo none >/sys/block/nullb_origin/queue/scheduler
 disk d /dev/nullb_origin 2 on_cbw_error break-guest-write
 d=/dev/mapper/d
 dev=$(dmsetup info -c --noheadings -o major,minor --separator : d)
@@ -43,6 +45,14 @@ before_the_write() {
 	origin_ended "$1"
 }
 
+# let_go FIELD: the write, which waits for nothing but a slot, may go as well. Sets began to
+# how many have ended by then, and left to how many of NUMBER are still to end.
+let_go() {
+	began=$(origin_ended "$1")
+	left=$((NUMBER - began + before))
+	kill "$hold_pid"
+}
+
 # discards_leave [OPTION...]: a write that finds no slot, behind FORGOTTEN, and NUMBER discards;
 # these leave when all that they wait for is forgotten.
 discards_leave() {
@@ -59,13 +69,13 @@ discards_leave() {
 
 discards_leave --timeout-ms 600000
 check "the write waits" held_now d 1
-kill "$hold_pid"
-n=$(($(before_the_write 11) - before))
+let_go 11
+n=$(($(before_the_write 11) - began))
 release_hold
 wait_for 100 burst_ended discards
 check_eq "all has ended well" "$(errors write) $(errors discards)" "1 0 1 0"
-diag "$n of $NUMBER discards had ended when the write did"
-check "a write is not behind the discards" test "$n" -lt $((NUMBER / 2))
+diag "$n of the $left discards left had ended when the write did"
+check "a write is not behind the discards" test "$n" -lt $((left * 3 / 4))
 
 # Time for the discards to be on their way, and not for all of them.
 discards_leave --timeout-ms $((NS * NUMBER / 2 / 1000000))
@@ -102,11 +112,11 @@ wait_for 10 held_now d $((NUMBER + 1))
 before=$(origin_ended 4)
 touch "$WORK/go"
 wait_for 10 held_now d 1
-kill "$hold_pid"
+let_go 4
 # Without the one that is waited for.
-n=$(($(before_the_write 4) - before - 1))
+n=$(($(before_the_write 4) - began - 1))
 release_hold
 wait $pages
-diag "$n of $NUMBER pages had been written when the write ended"
+diag "$n of the $left pages left had been written when the write ended"
 check_eq "it has ended well" "$(errors write)" "1 0"
-check "a write is not behind writeback" test "$n" -lt $((NUMBER / 2))
+check "a write is not behind writeback" test "$n" -lt $((left * 3 / 4))
