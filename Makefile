@@ -74,12 +74,15 @@ KERNELS ?= debian12 debian13 newest
 #: make check-kernels    the same on each of KERNELS="debian12 debian13 newest"
 check-kernels:
 	@KERNELS="$(KERNELS)" TESTS="$${TESTS:-*}" $(TOP)/tests/run kernels
-#: make debug-kernel     a kernel that watches itself, into the cache (15 to 20 minutes)
+#: make debug-kernel     a kernel that watches itself, as a process, into the cache (10 minutes)
 debug-kernel:
-	@$(TOP)/scripts/debug-kernel
+	@$(TOP)/scripts/debug-kernel --um
 #: make check-debug      all tests in virtual machines on it, looking for leaks after each
 check-debug:
 	@$(TOP)/tests/run setup debug
+#: make check-debug-smp  the same where it has two CPUs and preemption, emulated: many times as long
+check-debug-smp:
+	@$(TOP)/tests/run setup debug-smp
 #: make coverage         the same, counting lines of the module, report in build/coverage/
 coverage:
 	@$(TOP)/tests/run setup coverage
@@ -154,7 +157,7 @@ soak:
 	@echo "seed $(SEED)"
 	@VMAB_TEST_SOAK_SECONDS=$$(($(MINUTES) * 60)) VMAB_TEST_SEED=$(SEED) \
 		VMAB_TEST_TIMEOUT=$$(($(MINUTES) * 60 + $(SOAK_SPARE))) \
-		TESTS=soak-everything $(TOP)/tests/run debug
+		TESTS=soak-everything $(TOP)/tests/run debug-smp
 SECONDS := 60
 #: make fuzz             each fuzz target for SECONDS=60; what it finds is in build/fuzz/found
 fuzz:
@@ -210,4 +213,4 @@ clean:
 .PHONY: fuzz all help setup links modules sparse userspace userspace-san test-tools
 .PHONY: unit check-vm check check-kernels bench bench-compare bench-stall bench-archive long-exact long-view long-kill long-flips long-roundtrip soak style vm-shell
 .PHONY: demo install install-userspace install-dkms clean
-.PHONY: debug-kernel check-debug coverage check-faults
+.PHONY: debug-kernel check-debug check-debug-smp coverage check-faults
