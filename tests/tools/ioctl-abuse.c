@@ -34,6 +34,7 @@ static const char usage[] =
 "  --batch N        completions per call (8)\n"
 "  --no-fetch       take only what guests push, until a signal\n"
 "  --fetch-at N     ask for chunk N of the first disk, besides; up to 8 times\n"
+"  --asked-file FILE  make FILE once it has asked for all of that\n"
 "  --out FILE       write the disk as it was to FILE; once per disk, in order\n"
 "both:\n"
 "  --slots N, --reserve N   (hold: 2, 0; drain: 32, a quarter)\n"

@@ -15,15 +15,23 @@ NS=$((1500000000 * ${BED_SLOWNESS:-1}))
 load_target
 piece origin /dev/vda 0 32768
 one_by_one fleece 16 1 completion_nsec=$NS
-disk d /dev/mapper/origin 2 fleece /dev/nullb_fleece
+# In the order in which they come: a read may not pass a write.
+echo none >/sys/block/nullb_fleece/queue/scheduler
+piece fleece /dev/nullb_fleece 0 32768
+disk d /dev/mapper/origin 2 fleece /dev/mapper/fleece
 d=/dev/mapper/d
 
 # --- FETCH ---
-# With so few slots both go to the fleece device, although FETCH has asked for them by then.
-session_start --policy fleece --slots 2 --reserve 0 --no-fetch --fetch-at 10 --fetch-at 200 $d
+# With so few slots both go to the fleece device, although FETCH has asked for them by then:
+# nothing gets there before.
+session_start --policy fleece --slots 2 --reserve 0 --no-fetch --fetch-at 10 --fetch-at 200 \
+	--asked-file "$WORK/asked" $d
+dmsetup suspend fleece
 burst_start two write $d 1 $((10 * CHUNK)) 4096 2 $((190 * CHUNK))
 wait_for 10 field_is d copying 2
 touch "$WORK/session-go"
+wait_for 30 test -e "$WORK/asked"
+dmsetup resume fleece
 wait_for 10 burst_ended two
 check_eq "two writes" "$(errors two)" "2 0"
 # Long enough for the first chunk that nobody asked for.
