@@ -22,7 +22,8 @@ struct serve {
 	uint32_t slots, reserve, batch;
 	uint64_t fetch, delay_us, forget, forget_armed;
 	bool ignore_stdin, until_broken, no_fetch, empty_first;
-	const char *ready_file, *go_file, *hurry_file, *arm_file, *asked_file;
+	const char *ready_file, *go_file, *hurry_file, *arm_file;
+	const char *asked_file, *take_file;
 	uint64_t fetch_at[MAX_FETCH_AT];
 	unsigned int nr_fetch_at;
 	struct vmabackup_setup_slots setup;
@@ -64,7 +65,7 @@ static void parse(int argc, char **argv, struct serve *s)
 		{ "forget", 1, NULL, 'F' }, { "no-fetch", 0, NULL, 'N' },
 		{ "empty-first", 0, NULL, 'e' }, { "forget-armed", 1, NULL, 'A' },
 		{ "hurry-file", 1, NULL, 'h' }, { "fetch-at", 1, NULL, 'a' },
-		{ "asked-file", 1, NULL, 'q' },
+		{ "asked-file", 1, NULL, 'q' }, { "take-file", 1, NULL, 't' },
 		{ "arm-file", 1, NULL, 'm' },
 		{ NULL, 0, NULL, 0 }
 	};
@@ -81,6 +82,7 @@ static void parse(int argc, char **argv, struct serve *s)
 		case 'g': s->go_file = optarg; break;
 		case 'h': s->hurry_file = optarg; break;
 		case 'q': s->asked_file = optarg; break;
+		case 't': s->take_file = optarg; break;
 		case 'm': s->arm_file = optarg; break;
 		case 'a':
 			if (s->nr_fetch_at < MAX_FETCH_AT)
@@ -337,6 +339,8 @@ int drain_main(int argc, char **argv)
 	}
 	if (s.asked_file)
 		touch(s.asked_file);
+	if (s.take_file)
+		wait_for_file(s.take_file);
 	r = 0;
 	while (!stop) {
 		for (uint32_t i = 0; i < n; i++)

@@ -35,6 +35,7 @@ static const char usage[] =
 "  --no-fetch       take only what guests push, until a signal\n"
 "  --fetch-at N     ask for chunk N of the first disk, besides; up to 8 times\n"
 "  --asked-file FILE  make FILE once it has asked for all of that\n"
+"  --take-file FILE take nothing until there is FILE\n"
 "  --out FILE       write the disk as it was to FILE; once per disk, in order\n"
 "both:\n"
 "  --slots N, --reserve N   (hold: 2, 0; drain: 32, a quarter)\n"
