@@ -19,8 +19,12 @@ BEHIND=210
 
 load_target
 one_by_one origin 16 1 discard=1 completion_nsec=$NS
-# mq-deadline would put up to 16 discards that follow one another before a write elsewhere.
-echo none >/sys/block/nullb_origin/queue/scheduler
+# In the order in which they come. mq-deadline puts up to 16 discards that follow one another
+# before a write elsewhere, unless the write is overdue; with none, who comes with the next
+# discard may take the only request of the device before the writer is awake, again and again.
+echo mq-deadline >/sys/block/nullb_origin/queue/scheduler
+echo 1 >/sys/block/nullb_origin/queue/iosched/write_expire
+echo 1 >/sys/block/nullb_origin/queue/iosched/fifo_batch
 disk d /dev/nullb_origin 2 on_cbw_error break-guest-write
 d=/dev/mapper/d
 dev=$(dmsetup info -c --noheadings -o major,minor --separator : d)
