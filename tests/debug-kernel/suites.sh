@@ -5,9 +5,8 @@
 # kernel that is emulated, or emulated with two.
 
 # What of it "make check" runs: the paths that guests and sessions take, not the
-# comparisons of content, which are long and would find the same there. Not chardev-abuse, of
-# which one point fails in the process: a child has a mapping there that is not to be inherited.
-DEBUG_SOME='bed-loads target- session-one-instant session-suspend session-timeout
+# comparisons of content, which are long and would find the same there.
+DEBUG_SOME='bed-loads target- chardev-abuse session-one-instant session-suspend session-timeout
 	session-table session-survives backup-instant fleece-errors view-messages
 	view-suspend faults- soak-'
 # How long the soak takes there, in seconds.
