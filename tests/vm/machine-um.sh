@@ -72,6 +72,8 @@ machine_command() {
 	# The kernel's command line knows no quotes.
 	[[ $results != *[[:space:]]* ]] || die "no spaces, please: $results"
 	accel=um cpus=1
+	# For its generator of random numbers; guest-init hands it over.
+	head -c 64 /dev/urandom >"$results/.bed/random"
 	machine=(
 		"$kernel/linux" "mem=$mem" "initrd=$initrd" "bed.host=$results"
 		"uml_dir=$work/um" umid=machine
