@@ -29,6 +29,15 @@ echo 'name: test' >"$WORK/vm.conf"
 three=(--disk drive-scsi0=/dev/mapper/d0 --disk b=/dev/mapper/d1 --disk c=/dev/mapper/d2)
 same=(drive-scsi0=/dev/vda "b=$WORK/d1.raw" "c=$WORK/d2.raw")
 
+# no_page_fault NAME FILE
+no_page_fault() {
+	case $KVER in
+	# It tells by faults which pages are used: of some that are there all the same.
+	*-vmabackup-um-*) skip "$1" "User-mode Linux has them for memory that is there" ;;
+	*) check_eq "$1" "$(json "$2" suspended_page_faults)" 0 ;;
+	esac
+}
+
 start=$SECONDS
 check "three disks are backed up" "$VMACTL" backup "${three[@]}" --config "$WORK/vm.conf" \
 	--output "$WORK/a.vma" --json-summary "$WORK/a.json"
@@ -39,7 +48,7 @@ check "and holds what the disks hold" read_archive compare "$WORK/a.vma" "${same
 check_eq "the JSON says ok" "$(json a.json outcome)" ok
 check_eq "of all bytes" "$(json a.json done_bytes)" $((65536 * 1024 + 5003 * 512 + 4096))
 check_eq "and how large the archive is" "$(json a.json archive_bytes)" "$(stat -c %s "$WORK/a.vma")"
-check_eq "no page fault while disks were suspended" "$(json a.json suspended_page_faults)" 0
+no_page_fault "no page fault while disks were suspended" a.json
 check_eq "zeroes take no room" "$(json a.json zero_clusters)" 160
 check "every chunk was read once" test "$(json a.json chunks_fetched)" = $((1024 + 3 + 1))
 check "the config is in it" diff "$WORK/vm.conf" <("$VMACTL" config "$WORK/a.vma" -c vm.conf)
@@ -109,5 +118,5 @@ dmsetup create --concise "${tables/;;/;}"
 at_exit "dmsetup remove --retry ${upper[*]} ${lower[*]}"
 check "$MOST disks" "$VMACTL" backup "${many[@]}" --output "$WORK/m.vma" \
 	--json-summary "$WORK/m.json"
-check_eq "no page fault while they were suspended" "$(json m.json suspended_page_faults)" 0
+no_page_fault "no page fault while they were suspended" m.json
 check "vmactl itself finds it complete" "$VMACTL" verify "$WORK/m.vma"

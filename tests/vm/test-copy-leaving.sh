@@ -20,17 +20,20 @@ BEHIND=210
 load_target
 one_by_one origin 16 1 discard=1 completion_nsec=$NS
 # In the order in which they come. mq-deadline puts up to 16 discards that follow one another
-# before a write elsewhere, unless the write is overdue; with none, who comes with the next
-# discard may take the only request of the device before the writer is awake, again and again.
-echo mq-deadline >/sys/block/nullb_origin/queue/scheduler
-echo 1 >/sys/block/nullb_origin/queue/iosched/write_expire
-echo 1 >/sys/block/nullb_origin/queue/iosched/fifo_batch
+# before a write elsewhere, unless the write is overdue. Where requests are few, as with none,
+# who comes with the next discard may take the one that is free before the writer is awake,
+# again and again; of these, mq-deadline lets writes have three quarters.
+queue=/sys/block/nullb_origin/queue
+echo mq-deadline >$queue/scheduler
+echo 1 >$queue/iosched/write_expire
+echo 1 >$queue/iosched/fifo_batch
+echo 16 >$queue/nr_requests
 disk d /dev/nullb_origin 2 on_cbw_error break-guest-write
 d=/dev/mapper/d
 dev=$(dmsetup info -c --noheadings -o major,minor --separator : d)
 # One request of burst's becomes so many, which nothing merges again.
-for queue in /sys/block/nullb_origin/queue "/sys/dev/block/$dev/queue"; do
-	echo $CHUNK >"$queue/discard_max_bytes"
+for limits in $queue "/sys/dev/block/$dev/queue"; do
+	echo $CHUNK >"$limits/discard_max_bytes"
 done
 
 # origin_ended FIELD: I/Os of that kind that the origin has ended; 11 are discards, 4 writes.
@@ -94,7 +97,6 @@ check_eq "the session lives" "$(field d vmabackup) $(reason d)" "armed none 0 -"
 release_hold
 
 # --- writeback ---
-queue=/sys/block/nullb_origin/queue
 check "the kernel holds back writeback there" test "$(cat $queue/wbt_lat_usec)" -gt 0
 # A page of each chunk, by way of the page cache; nobody waits for them.
 writeback() {
