@@ -24,7 +24,7 @@ _faults_set() {
 }
 
 # Percent, and of how many calls one is looked at at all: so that some sessions get
-# through their setup and meet a fault later.
+# through their setup and meet a fault later. VMAB_TEST_FAULTS_INTERVAL=1: at every call.
 declare -A _faults_percent=([slab]=1 [page]=2 [usercopy]=1 [io]=1)
 declare -A _faults_interval=([slab]=2 [page]=1 [usercopy]=4 [io]=4)
 
@@ -47,7 +47,8 @@ faults_on() {
 	for kind in ${1//,/ }; do
 		_faults_set "$kind" probability 0
 		_faults_set "$kind" times $_faults_times
-		_faults_set "$kind" interval "${_faults_interval[$kind]}"
+		_faults_set "$kind" interval \
+			"${VMAB_TEST_FAULTS_INTERVAL:-${_faults_interval[$kind]}}"
 		# No traces in the log: the runner takes them for complaints.
 		_faults_set "$kind" verbose 0
 		if [ "${2:-}" = anywhere ]; then
