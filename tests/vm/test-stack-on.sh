@@ -30,6 +30,15 @@ some_pushed() {
 }
 
 modprobe -a dm-thin-pool dm-crypt dm-raid
+# For one that gives up in the midst of it.
+remove_all() {
+	local name
+
+	for name in v0 d0 below pool; do
+		[ ! -e /dev/mapper/$name ] || dmsetup remove --retry $name
+	done
+}
+at_exit remove_all
 for kind in linear striped thin crypt raid1; do
 	[ $kind != thin ] || before_thin
 	dmsetup create below --table "${!kind}"
