@@ -32,11 +32,13 @@ some_pushed() {
 modprobe -a dm-thin-pool dm-crypt dm-raid
 # For one that gives up in the midst of it.
 remove_all() {
-	local name
+	local name status=0
 
+	[ -z "${load:-}" ] || kill -KILL "$load" 2>/dev/null
 	for name in v0 d0 below pool; do
-		[ ! -e /dev/mapper/$name ] || dmsetup remove --retry $name
+		[ ! -e /dev/mapper/$name ] || dmsetup remove --retry $name || status=1
 	done
+	return $status
 }
 at_exit remove_all
 for kind in linear striped thin crypt raid1; do
