@@ -70,6 +70,7 @@ for kind in linear striped thin crypt raid1; do
 	check "$kind: guest writes pushed $pushed chunks" test "$pushed" -gt 0
 	touch "$WORK/stop"
 	check_wait "$kind: the guest lost nothing" "$load"
+	load=
 	check "$kind: it shows one instant" "$TOOLS/guestload" check --log "$WORK/log" "$WORK/image"
 	dmsetup remove --retry d0
 	check "$kind: nothing stays behind" dmsetup remove --retry below
